@@ -1,0 +1,1 @@
+"""Measures of labelled synthetic data; they read files, not generators."""

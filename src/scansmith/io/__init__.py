@@ -1,0 +1,1 @@
+"""Files: NIfTI, DICOM and PNG in, NIfTI and PNG out."""

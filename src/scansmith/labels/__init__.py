@@ -1,0 +1,1 @@
+"""Label maps: what values mean, how lesions are cut, changed and placed."""

@@ -1,0 +1,114 @@
+"""Label tables: which value means which structure, under which name, in which colour."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from scansmith.scan import DataError
+
+_SYNONYMS = {
+    "tumor": "tumour", "cancer": "tumour", "lesion": "tumour", "liver tumor": "tumour",
+    "liver tumour": "tumour", "edema": "oedema", "ed": "oedema", "ncr": "necrosis",
+    "ncr/net": "necrosis", "necrotic": "necrosis", "et": "enhancing", "enhancing tumor": "enhancing",
+    "enhancing tumour": "enhancing", "non-enhancing tumor": "non-enhancing",
+    "myo": "myocardium", "lv": "left ventricle", "rv": "right ventricle", "la": "left atrium",
+    "ra": "right atrium", "ao": "aorta", "pa": "pulmonary artery",
+}  # fmt: skip
+
+
+def standard_name(name: str) -> str:
+    """The field's standard term for a structure name: lower case, common synonyms folded."""
+    plain = " ".join(name.replace("_", " ").lower().split())
+    return _SYNONYMS.get(plain, plain)
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Names of label values. `names[value]`; value 0 is always the background.
+
+    Structure *indices* 0..K-1 are the values' ranks in ascending order; networks and stores use
+    indices, files use values.
+    """
+
+    names: Mapping[int, str]
+
+    def __post_init__(self) -> None:
+        ordered = {0: "background"} | {
+            int(v): standard_name(n) for v, n in sorted(self.names.items()) if int(v) != 0
+        }
+        object.__setattr__(self, "names", ordered)
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """K values, ascending, 0 first."""
+        return tuple(self.names)
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """K names, in the order of `values`."""
+        return tuple(self.names.values())
+
+    def index(self, structure: str) -> int:
+        """Index 0..K-1 of a structure by name. Raises DataError with the names there are."""
+        wanted = standard_name(structure)
+        if wanted not in self.structures:
+            raise DataError(
+                f"label table: no structure {structure!r} among {', '.join(self.structures)}. "
+                "Name the structures of the data set (labels.json), or set the method's structure names."
+            )
+        return self.structures.index(wanted)
+
+    def encode(self, labels: np.ndarray) -> np.ndarray:
+        """Values (any shape) to indices, uint8. Raises DataError on a value not in the table."""
+        labels = np.asarray(labels)
+        indices = np.searchsorted(self.values, labels).clip(max=len(self.values) - 1)
+        unknown = np.asarray(self.values)[indices] != labels
+        if unknown.any():
+            found = ", ".join(str(v) for v in np.unique(labels[unknown])[:5])
+            raise DataError(
+                f"labels: unknown value {found}, expected {', '.join(map(str, self.values))}. "
+                "Add it to the data set's label table or correct the file."
+            )
+        return indices.astype(np.uint8)
+
+    def decode(self, indices: np.ndarray) -> np.ndarray:
+        """Indices to values, in the smallest whole-number type that holds them."""
+        values = np.asarray(self.values)
+        return values.astype(np.uint8 if values.max() < 256 else np.int16)[np.asarray(indices)]
+
+    def keep(self, structures: tuple[str, ...]) -> LabelTable:
+        """The table of these structures alone (all if none is named)."""
+        if not structures:
+            return self
+        chosen = {self.index(name) for name in structures}
+        return LabelTable({v: n for i, (v, n) in enumerate(self.names.items()) if i in chosen})
+
+    @property
+    def colours(self) -> np.ndarray:
+        """RGB in 0..1, (K, 3); the background is black, the hues of the others are far apart."""
+        hues = (np.arange(len(self.values)) * 0.381966) % 1.0  # golden angle: neighbours differ
+        colours = [colorsys.hsv_to_rgb(h, 0.75, 1.0) for h in hues]
+        return np.array([(0.0, 0.0, 0.0), *colours[1:]])
+
+
+#: Codings that data sets are known by. BraTS: brats.org data descriptions; MM-WHS: challenge 2017.
+KNOWN = {
+    "brats": LabelTable({1: "necrosis", 2: "oedema", 4: "enhancing"}),
+    "brats15": LabelTable({1: "necrosis", 2: "oedema", 3: "non-enhancing", 4: "enhancing"}),
+    "lits": LabelTable({1: "liver", 2: "tumour"}),
+    "mmwhs": LabelTable(
+        {
+            205: "myocardium",
+            420: "left atrium",
+            500: "left ventricle",
+            550: "right atrium",
+            600: "right ventricle",
+            820: "aorta",
+            850: "pulmonary artery",
+        }
+    ),
+}

@@ -1,0 +1,150 @@
+"""Recipe: what a method eats, as plain data. The data room obeys it; neither imports the other.
+
+A method states a `Recipe`. Preparing turns raw scans into what it asks for, and states the
+`Facts` that a method needs in order to build its networks.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Intensity(_Plain):
+    """How raw values are to become network values. `data.intensity` fits it to scans: a `Codec`.
+
+    kind "window": raw `low`..`high` becomes `target`, what lies outside is clipped.
+    kind "minmax": like window, with the limits taken from the data (`percentile` caps the top).
+    kind "zscore": (raw - mean) / sd, then clipped to +-`clip` and divided by it if `clip` is set.
+    """
+
+    kind: Literal["window", "minmax", "zscore"]
+    scope: Literal["case", "dataset"] = Field(
+        "dataset", description="one pair of statistics for each case, or one for the training split"
+    )
+    low: float | None = None
+    high: float | None = None
+    percentile: float = 100.0
+    clip: float | None = None
+    foreground_only: bool = Field(False, description="statistics over voxels > 0 only")
+    background: float | None = Field(
+        None, description="network value of voxels whose raw value is 0; None: no special value"
+    )
+    target: tuple[float, float] = (-1.0, 1.0)
+
+
+class Codec(_Plain):
+    """Fitted intensity mapping of one modality: raw units to network range and back.
+
+    encode: clip((raw - offset) / scale, low, high); raw 0 becomes `background` if that is set.
+    decode: network * scale + offset; `background` becomes 0.
+    `data_range` is the width of the network range in raw units, for PSNR and SSIM.
+    """
+
+    offset: float
+    scale: float
+    low: float | None = None
+    high: float | None = None
+    background: float | None = None
+    data_range: float
+
+    def encode(self, raw: np.ndarray) -> np.ndarray:
+        """Raw values of any shape to network range, float32."""
+        raw = np.asarray(raw, dtype=np.float32)
+        network = (raw - np.float32(self.offset)) / np.float32(self.scale)
+        if self.low is not None or self.high is not None:
+            network = np.clip(network, self.low, self.high)
+        if self.background is not None:
+            network = np.where(raw == 0, np.float32(self.background), network)
+        return network.astype(np.float32)
+
+    def decode(self, network: np.ndarray) -> np.ndarray:
+        """Network range to raw units, float32."""
+        network = np.asarray(network, dtype=np.float32)
+        raw = network * np.float32(self.scale) + np.float32(self.offset)
+        if self.background is not None:
+            raw = np.where(network <= self.background, np.float32(0), raw)
+        return raw.astype(np.float32)
+
+
+class Draw(_Plain):
+    """One kind of sample that a training step draws, under the name by which `play` finds it.
+
+    A sample qualifies if each structure of `has` covers at least `min_pixels` pixels in it, and
+    no structure of `lacks` occurs. Structures go by name; "*" means any but the background.
+    """
+
+    name: str
+    has: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+    min_pixels: int = 1
+
+
+class Edits(_Plain):
+    """How label maps are changed to make new ones.
+
+    kind "place": lesions of the bank, reshaped, are set into `organ` where it is free of `lesion`.
+    kind "deform": the whole label map is moved and bent by a small random transformation.
+    """
+
+    kind: Literal["place", "deform"]
+    lesion: tuple[str, ...] = ()
+    organ: tuple[str, ...] = ()
+
+
+class Recipe(_Plain):
+    """What a method eats.
+
+    Attributes:
+        dims: 2 (axial slices) or 3 (volumes).
+        size: (H, W) or (D, H, W) of a prepared sample, in pixels.
+        fit: "resize" pads to the aspect of `size` and resamples; "crop" cuts or pads round the
+            centre at the native (or `spacing_mm`) grid.
+        modalities: names to take, in this order; empty: what the data set has.
+        channels: how many modalities there must be; None: any number.
+        needs: structures that the label table must name.
+        structures: structures to keep (others become background); empty: all.
+        min_foreground: samples with a smaller share of voxels above the image's minimum are left out.
+        balance: "case" draws a case first, then one of its samples; "sample" draws all alike.
+        split: shares of patients for training, validation and test.
+    """
+
+    method: str
+    dims: Literal[2, 3]
+    size: tuple[int, ...]
+    intensity: Intensity
+    fit: Literal["resize", "crop"] = "resize"
+    spacing_mm: tuple[float, ...] | None = None
+    modalities: tuple[str, ...] = ()
+    channels: int | None = 1
+    needs: tuple[str, ...] = ()
+    structures: tuple[str, ...] = ()
+    min_foreground: float = 0.0
+    draws: tuple[Draw, ...] = (Draw(name="real"),)
+    balance: Literal["case", "sample"] = "sample"
+    edits: Edits = Edits(kind="deform")
+    split: tuple[float, float, float] = (0.8, 0.0, 0.2)
+    seed: int = 0
+
+
+class Facts(_Plain):
+    """What preparing found out, and a method has to know to build its networks.
+
+    Attributes:
+        structures: K names in index order; the first is the background.
+        codecs: C of them; with scope "case", those of the first training case (for data_range).
+        fingerprint: content hash of the store.
+    """
+
+    dims: int
+    size: tuple[int, ...]
+    modalities: tuple[str, ...]
+    structures: tuple[str, ...]
+    codecs: tuple[Codec, ...]
+    fingerprint: str = ""

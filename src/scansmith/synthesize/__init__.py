@@ -1,0 +1,1 @@
+"""From a trained method and label maps to a labelled data set."""

@@ -1,0 +1,18 @@
+"""What the tests of all rooms share: where real scans are, when somebody has them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real data sets; tests that want it skip without it."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("SCANSMITH_TEST_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip("no real scans at hand (set SCANSMITH_TEST_DATA)")
+    return folder
