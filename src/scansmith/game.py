@@ -72,7 +72,7 @@ class ImagePool:
         self.slots: list[tuple[Tensor, ...]] = []
 
     def query(self, tensors: tuple[Tensor, ...], chance: torch.Generator) -> tuple[Tensor, ...]:
-        """Exchange a batch. `tensors`: a group, each (B, ...), detached; returns the same shapes."""
+        """Exchange a batch: a group of tensors (B, ...) each; returns the same shapes, detached."""
         if self.size == 0:
             return tensors
         shown: list[tuple[Tensor, ...]] = []

@@ -110,7 +110,7 @@ class Recipe(_Plain):
         channels: how many modalities there must be; None: any number.
         needs: structures that the label table must name.
         structures: structures to keep (others become background); empty: all.
-        min_foreground: samples with a smaller share of voxels above the image's minimum are left out.
+        min_foreground: samples with a smaller share of voxels above the minimum are left out.
         balance: "case" draws a case first, then one of its samples; "sample" draws all alike.
         split: shares of patients for training, validation and test.
     """

@@ -13,8 +13,8 @@ from scansmith.scan import DataError
 _SYNONYMS = {
     "tumor": "tumour", "cancer": "tumour", "lesion": "tumour", "liver tumor": "tumour",
     "liver tumour": "tumour", "edema": "oedema", "ed": "oedema", "ncr": "necrosis",
-    "ncr/net": "necrosis", "necrotic": "necrosis", "et": "enhancing", "enhancing tumor": "enhancing",
-    "enhancing tumour": "enhancing", "non-enhancing tumor": "non-enhancing",
+    "ncr/net": "necrosis", "necrotic": "necrosis", "et": "enhancing",
+    "enhancing tumor": "enhancing", "enhancing tumour": "enhancing", "non-enhancing tumor": "non-enhancing",
     "myo": "myocardium", "lv": "left ventricle", "rv": "right ventricle", "la": "left atrium",
     "ra": "right atrium", "ao": "aorta", "pa": "pulmonary artery",
 }  # fmt: skip
@@ -58,7 +58,7 @@ class LabelTable:
         if wanted not in self.structures:
             raise DataError(
                 f"label table: no structure {structure!r} among {', '.join(self.structures)}. "
-                "Name the structures of the data set (labels.json), or set the method's structure names."
+                "Name the structures of the data set in its labels.json, or choose others in the settings."
             )
         return self.structures.index(wanted)
 

@@ -25,7 +25,7 @@ class Method(Game):
     title: ClassVar[str]
     paper: ClassVar[str]
     needs: ClassVar[str]
-    Settings: ClassVar[type[Settings]]
+    settings_type: ClassVar[type[Settings]]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}}
 
     def __init__(self, settings: Settings, facts: Facts):
