@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,7 +17,9 @@ from scansmith.scan import SettingsError
 class Section(BaseModel):
     """A group of settings; unknown names and wrong types are mistakes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
 
 def number(default: Any, what: str, source: str = "our choice", **limits: Any) -> Any:
@@ -79,50 +81,36 @@ def load_settings(
 
     Args:
         preset: dotted names -> values.
-        file: YAML with the sections as nested mappings.
-        sets: "a.b=c" each; c is read as YAML.
+        file: YAML with the sections as nested mappings; dotted names are understood too.
+        sets: "a.b=c" each; c is read as YAML, "a,b" as a list where a list is wanted.
     Raises:
         SettingsError: every mistake found, each with the nearest right name.
     """
+    known = dict(walk(model))
+    sections = set(_sections(model))
     mistakes: list[str] = []
     tree: dict[str, Any] = {}
-    for name, value in (preset or {}).items():
-        _put(tree, name, value)
-    if file is not None:
-        _merge(tree, _read_yaml(Path(file)))
-    known = dict(walk(model))
-    for word in sets:
-        name, equals, text = word.partition("=")
-        if not equals or not name:
-            mistakes.append(
-                f"--set {word}: expected name=value. For example --set train.steps=100."
-            )
-            continue
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = text
-        if name in known and isinstance(value, str | int | float) and _is_tuple(known[name]):
-            value = _listed(text)
-        _put(tree, name, value)
-    for name in _leaves(tree):
-        if name not in known and not any(k.startswith(name + ".") for k in known):
+    read = [] if file is None else list(_leaves(_read_yaml(Path(file))))
+    for name, value in [*(preset or {}).items(), *read, *_words(sets, known, mistakes)]:
+        if name in known:
+            _put(tree, name, value)
+        elif name not in sections:
             mistakes.append(f"{name}: no such setting. {_nearest(name, known)}")
-            _drop(tree, name)
+        elif value not in (None, {}):
+            mistakes.append(
+                f"{name}: found {value!r}, expected its settings. {_inside(name, known)}"
+            )
     try:
         settings = model.model_validate(tree)
     except ValidationError as error:
-        for fault in error.errors():
-            name = ".".join(str(part) for part in fault["loc"])
-            found = fault.get("input")
-            mistakes.append(f"{name}: found {found!r}. {fault['msg']}.")
+        mistakes += [_in_words(fault) for fault in error.errors()]
     if mistakes:
-        raise SettingsError("\n".join(mistakes))
+        raise SettingsError("\n".join(dict.fromkeys(mistakes)))
     return settings
 
 
-def walk(model: type[BaseModel], prefix: str = "") -> Iterable[tuple[str, FieldInfo]]:
-    """Every setting of a model as (dotted name, field), sections first."""
+def walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting of a model as (dotted name, field), in the order of the file."""
     for name, field in model.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -131,37 +119,63 @@ def walk(model: type[BaseModel], prefix: str = "") -> Iterable[tuple[str, FieldI
             yield f"{prefix}{name}", field
 
 
+def _sections(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield f"{prefix}{name}"
+            yield from _sections(kind, f"{prefix}{name}.")
+
+
 def commented_yaml(settings: BaseModel) -> str:
     """The settings as YAML in which every line says what it is and where its default is from."""
-    lines: list[str] = []
-
-    def write(part: BaseModel, indent: str) -> None:
-        for name, field in type(part).model_fields.items():
-            value = getattr(part, name)
-            if isinstance(value, BaseModel):
-                lines.append(f"{indent}{name}:")
-                write(value, indent + "  ")
-                continue
-            extra = field.json_schema_extra
-            source = extra.get("source", "") if isinstance(extra, dict) else ""
-            plain = part.model_dump(mode="json", include={name})[name]
-            text = yaml.safe_dump(plain, default_flow_style=True, width=10_000).strip()
-            text = text.removesuffix("...").strip()
-            lines.append(f"{indent}{name}: {text}  # {field.description} [{source}]")
-
-    write(settings, "")
-    return "\n".join(lines) + "\n"
+    return "\n".join(_commented(settings, "")) + "\n"
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _commented(part: BaseModel, indent: str) -> Iterator[str]:
+    for name, field in type(part).model_fields.items():
+        value = getattr(part, name)
+        if isinstance(value, BaseModel):
+            yield f"{indent}{name}:" if type(value).model_fields else f"{indent}{name}: {{}}"
+            yield from _commented(value, indent + "  ")
+            continue
+        extra = field.json_schema_extra
+        source = extra.get("source", "our choice") if isinstance(extra, dict) else "our choice"
+        plain = part.model_dump(mode="json", include={name})[name]
+        text = yaml.safe_dump(plain, default_flow_style=True, width=10_000).strip()
+        text = text.removesuffix("...").strip()
+        meaning = " ".join(f"{field.description or name} [{source}]".split())
+        yield f"{indent}{name}: {text}  # {meaning}"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without its traps: a name given twice, and aliases, which can unfold without end."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias (*name); write the value out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise yaml.YAMLError(f"{', '.join(sorted(twice))} given twice")
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> dict[Any, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise SettingsError(
             f"{path}: cannot be read ({error.strerror}). Check the path."
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not valid YAML ({error}). Correct the file.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SettingsError(
+            f"{path}: not YAML that can be used: {error}. Correct the file, or start from the "
+            "output of --print-config."
+        ) from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -172,52 +186,71 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
+def _words(
+    sets: Iterable[str], known: Mapping[str, FieldInfo], mistakes: list[str]
+) -> Iterator[tuple[str, Any]]:
+    """The `--set` words as (dotted name, value)."""
+    for word in sets:
+        name, equals, text = word.partition("=")
+        if not equals or not name.strip():
+            mistakes.append(
+                f"--set {word}: expected name=value. For example --set train.steps=100."
+            )
+            continue
+        name = name.strip()
+        value = _value(text)
+        if name in known and _is_tuple(known[name]) and not isinstance(value, list):
+            value = [_value(part) for part in text.split(",") if part.strip()]
+        yield name, value
+
+
+def _value(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return text
+
+
 def _put(tree: dict[str, Any], name: str, value: Any) -> None:
     *sections, last = name.split(".")
     for section in sections:
-        below = tree.get(section)
-        tree = tree.setdefault(section, {}) if isinstance(below, dict | None) else {}
+        tree = tree.setdefault(section, {})
     tree[last] = value
 
 
-def _merge(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
-    for name, value in other.items():
-        if isinstance(value, dict) and isinstance(tree.get(name), dict):
-            _merge(tree[name], value)
-        else:
-            tree[name] = value
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
-    names: list[str] = []
+def _leaves(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
         if isinstance(value, dict) and value:
-            names += _leaves(value, f"{prefix}{name}.")
+            yield from _leaves(value, f"{prefix}{name}.")
         else:
-            names.append(f"{prefix}{name}")
-    return names
-
-
-def _drop(tree: dict[str, Any], name: str) -> None:
-    *sections, last = name.split(".")
-    for section in sections:
-        tree = tree[section]
-    tree.pop(last, None)
+            yield f"{prefix}{name}", value
 
 
 def _is_tuple(field: FieldInfo) -> bool:
-    return str(field.annotation).startswith("tuple")
+    return str(field.annotation).startswith(("tuple", "typing.Tuple"))
 
 
-def _listed(text: str) -> list[Any]:
-    """ "128,128" and "128" are lists where a list is wanted."""
-    return [yaml.safe_load(part) for part in text.split(",") if part.strip()]
+def _in_words(fault: Any) -> str:
+    name = ".".join(str(part) for part in fault["loc"])
+    what = str(fault["msg"]).removeprefix("Value error, ").rstrip(".")
+    found = fault.get("input")
+    if isinstance(found, BaseModel | Mapping):  # a rule about several settings at once
+        return f"{name or 'settings'}: {what}."
+    return f"{name}: found {found!r}. {what}."
+
+
+def _inside(section: str, known: Iterable[str]) -> str:
+    names = [name for name in known if name.startswith(section + ".")]
+    return f"Name one, for example {names[0]}." if names else "It has no settings."
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if not close:
-        last = name.rsplit(".", 1)[-1]
-        close = [n for n in names if n.rsplit(".", 1)[-1] == last][:1]
+    last = {n.rsplit(".", 1)[-1]: n for n in reversed(names)}
+    close = [last[word] for word in (name, name.rsplit(".", 1)[-1]) if word in last]
+    close = close or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    close = close or [
+        last[word]
+        for word in difflib.get_close_matches(name.rsplit(".", 1)[-1], last, n=1, cutoff=0.6)
+    ]
     return f"Did you mean {close[0]}?" if close else "See --print-config for all settings."
