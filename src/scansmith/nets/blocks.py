@@ -1,0 +1,72 @@
+"""Small parts that networks share; `dims` is 2 or 3."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Norm = Literal["batch", "instance", "none"]
+
+
+def conv(
+    dims: int, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, **options: object
+) -> nn.Module:
+    """Convolution in 2D or 3D; options as in `torch.nn.Conv2d`."""
+    kind = nn.Conv2d if dims == 2 else nn.Conv3d
+    return kind(inputs, outputs, kernel, stride, **options)  # type: ignore[arg-type]
+
+
+def upconv(dims: int, inputs: int, outputs: int, **options: object) -> nn.Module:
+    """Transposed convolution k4 s2 p1: doubles each side exactly."""
+    kind = nn.ConvTranspose2d if dims == 2 else nn.ConvTranspose3d
+    return kind(inputs, outputs, 4, 2, 1, **options)  # type: ignore[arg-type]
+
+
+def norm(
+    kind: Norm, dims: int, channels: int, *, momentum: float = 0.1, track: bool = True
+) -> nn.Module:
+    """Normalisation with learned scale and shift.
+
+    "batch" without `track` uses the statistics of the batch at all times: so must critics, which
+    are shown scenes in other players' turns and must not change by it.
+    """
+    if kind == "none":
+        return nn.Identity()
+    if kind == "instance":
+        instance = nn.InstanceNorm2d if dims == 2 else nn.InstanceNorm3d
+        return instance(channels, affine=True)
+    batch = nn.BatchNorm2d if dims == 2 else nn.BatchNorm3d
+    return batch(channels, momentum=momentum, track_running_stats=track)
+
+
+class SameConv(nn.Module):
+    """Stride-1 convolution with an even kernel that keeps the size: k/2 - 1 before, k/2 after."""
+
+    def __init__(self, dims: int, inputs: int, outputs: int, kernel: int = 4):
+        super().__init__()
+        self.pads = (kernel // 2 - 1, kernel // 2) * dims
+        self.conv = conv(dims, inputs, outputs, kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, *S) -> (B, outputs, *S)."""
+        return self.conv(F.pad(x, self.pads))
+
+
+def initialise(network: nn.Module, kind: Literal["normal", "glorot"]) -> None:
+    """Weights of all convolutions: N(0, 0.02), or Glorot uniform with zero bias (Keras' default).
+
+    Normalisation scales become N(1, 0.02) with "normal", as in pix2pix and CycleGAN; 1 otherwise.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+            if kind == "normal":
+                nn.init.normal_(module.weight, 0.0, 0.02)
+            else:
+                nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif kind == "normal" and getattr(module, "affine", False):
+            nn.init.normal_(module.weight, 1.0, 0.02)  # type: ignore[arg-type]
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
