@@ -1,0 +1,56 @@
+"""What the verbs of the command line have in common: options, and how they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from scansmith.scan import SettingsError
+
+Organ = Literal["brain", "liver", "heart"]
+Layout = Literal["nnunet", "msd", "brats", "slices", "mmwhs"]
+Split = Literal["train", "validation", "test", "all"]
+
+MethodName = Annotated[
+    str, typer.Argument(metavar="METHOD", help="one of `scansmith methods`, for example magan")
+]
+Preset = Annotated[
+    str,
+    typer.Option(
+        help="cpu: sized for two CPU cores, within hours. paper: the paper's numbers, for a GPU. "
+        "A method may have more.",
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.yaml", help="settings; start from `train METHOD --print-config`"),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="one setting; may be given many times"),
+]
+Seed = Annotated[int, typer.Option(min=0, help="same seed, same result")]
+Cases = Annotated[int, typer.Option(min=1, help="how many")]
+
+
+def whole_numbers(text: str, where: str, count: int) -> tuple[int, ...]:
+    """ "64,64,20" or "64x64x20" as numbers. Raises SettingsError."""
+    parts = text.replace("x", ",").split(",")
+    if len(parts) != count or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise SettingsError(
+            f"{where}: found {text!r}, expected {count} whole numbers above 0. "
+            f"Write them with commas, for example {','.join(['64'] * count)}."
+        )
+    return tuple(int(part) for part in parts)
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """ "2/8" as (2, 8). Raises SettingsError."""
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise SettingsError(
+            f"--shard: found {text!r}, expected I/N with I from 1 to N. For example 2/8."
+        )
+    return int(part), int(parts)

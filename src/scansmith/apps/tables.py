@@ -1,0 +1,51 @@
+"""Tables on the terminal: the methods, and what a check of a data set found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def method_table(methods: Sequence[Any]) -> Table:
+    """One row for each method class: name, what it is, what it needs, its paper."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
+    table.add_column("method", style="cyan", no_wrap=True)
+    for head in ("what it does", "dims", "presets", "data it needs", "paper"):
+        table.add_column(head, overflow="fold")
+    for method in methods:
+        dims = method.recipe(method.settings_type()).dims
+        presets = ", ".join(method.presets)
+        table.add_row(
+            Text(method.name),
+            Text(method.title),
+            f"{dims}D",
+            Text(presets),
+            Text(method.needs),
+            Text(method.paper),
+        )
+    return table
+
+
+def print_report(report: Any) -> None:
+    """A check's report: what was found, then every problem under its case."""
+    console, found = Console(soft_wrap=True), report.dataset
+    console.print(f"[bold]{found.layout}[/] data set, {len(found.cases)} cases")
+    patients = len({case.patient for case in found.cases})
+    console.print(Text(f"patients    {patients}"))
+    console.print(Text(f"modalities  {', '.join(found.modalities) or 'none named'}"))
+    names = ", ".join(f"{value} {name}" for value, name in found.table.names.items() if value)
+    console.print(Text(f"labels      {names or 'none'}"))
+    if not report.problems:
+        console.print("[green]No problems found.[/]")
+        return
+    ordered = sorted(report.problems, key=lambda problem: problem.where)
+    console.print(f"[red]{len(ordered)} problems[/]")
+    for where, problems in groupby(ordered, key=lambda problem: problem.where):
+        console.print(Text(where, style="bold"))
+        for problem in problems:
+            console.print(Text(f"  {problem.found}. {problem.remedy}."))
