@@ -1,0 +1,195 @@
+"""Scans as the measures take them: one orientation, slices first, labels by shared names.
+
+Two data sets may store a patient in other orders and code a structure by other values. A `View`
+has neither: axes are patient axes, label indices are those of the structures both sets name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import nibabel
+import numpy as np
+
+from scansmith.labels.table import LabelTable, standard_name
+from scansmith.scan import CaseFiles, DataError, Problem, Scan
+
+#: Patient axes of a prepared array (D, H, W), each from its first voxel to its last.
+AXES = ("feet to head", "front to back", "right to left")
+# Slices further apart than this many pixels are what was scanned; others are cut from a volume.
+_THICK = 1.5
+_STEMS = (
+    "tumour", "lesion", "necro", "oedema", "enhanc", "metasta", "abnormal", "cyst", "infarct",
+    "haemorrhage", "nodule", "plaque", "stroke",
+)  # fmt: skip
+#: Corners of one grid may lie so far from another's, in voxels, and it is still the same grid.
+_SAME = 0.05
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What two data sets have in common, and so what can be compared.
+
+    Attributes:
+        modalities: names of both sets, in the real set's order.
+        structures: names of both label tables, background first; (background,) if there is none.
+        lesion: indices into `structures`.
+        lesion_by: how the lesion was chosen: "names given", "names like a lesion" or "any label".
+        notes: what only one of the sets has.
+    """
+
+    modalities: tuple[str, ...]
+    structures: tuple[str, ...]
+    lesion: tuple[int, ...]
+    lesion_by: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """A scan with shared modalities and structures.
+
+    Attributes:
+        image: (C, D, H, W), raw units; D are the slices.
+        labels: uint8 (D, H, W), indices into the shared structures; None if there are none.
+        spacing_mm: of D, H, W.
+        axes: which patient axes D, H, W are (`AXES`, unless slices were not axial).
+    """
+
+    case: str
+    patient: str
+    image: np.ndarray
+    labels: np.ndarray | None
+    spacing_mm: tuple[float, float, float]
+    axes: tuple[str, ...] = AXES
+
+
+def share(
+    modalities: tuple[Sequence[str], Sequence[str]],
+    tables: tuple[LabelTable, LabelTable],
+    lesion: Sequence[str] | None,
+) -> Shared:
+    """What real and synthetic set share. Raises DataError with everything that stands against it.
+
+    Args:
+        modalities, tables: of the real and of the synthetic set.
+        lesion: names of structures; None: those with a name like a lesion's, else any label.
+    """
+    problems, notes = [], []
+    both = tuple(m for m in modalities[0] if m in modalities[1])
+    if not both:
+        found = f"the real set has {_listed(modalities[0])}, the synthetic {_listed(modalities[1])}"
+        problems.append(Problem("modalities", "modality", found, "Compare sets of one modality"))
+    names = [table.structures[1:] for table in tables]
+    common = tuple(name for name in names[0] if name in names[1])
+    if all(names) and not common:
+        found = f"the real set labels {_listed(names[0])}, the synthetic {_listed(names[1])}"
+        remedy = "Name the same structures alike in the labels.json beside each set"
+        problems.append(Problem("labels", "structure", found, remedy))
+    for what, pair, kept in (("modality", modalities, both), ("structure", names, common)):
+        for side, own in zip(("real", "synthetic"), pair, strict=True):
+            lone = [name for name in own if name not in kept]
+            if lone:
+                notes.append(f"Only the {side} set has {what} {_listed(lone)}: not compared.")
+    indices, chosen_by = _lesion(("background", *common), lesion, problems)
+    if problems:
+        raise DataError(problems)
+    return Shared(both, ("background", *common), indices, chosen_by, tuple(notes))
+
+
+def view(scan: Scan, shared: Shared, table: LabelTable) -> View:
+    """An oriented scan (`oriented`) with what is shared, slices first."""
+    image = np.stack([scan.image[scan.modalities.index(m)].T for m in shared.modalities])
+    labels = None if scan.labels is None else shared_labels(scan.labels.T, shared, table)
+    spacing = scan.spacing_mm[::-1]
+    first = int(np.argmax(spacing)) if image.shape[1] > 1 else 0
+    order = [0, 1, 2]
+    if spacing[first] >= _THICK * spacing[0]:
+        order = [first, *(axis for axis in order if axis != first)]
+    return View(
+        scan.case,
+        scan.patient or scan.case,
+        np.transpose(image, (0, *(axis + 1 for axis in order))),
+        None if labels is None else np.transpose(labels, order),
+        (spacing[order[0]], spacing[order[1]], spacing[order[2]]),
+        tuple(AXES[axis] for axis in order),
+    )
+
+
+def oriented(scan: Scan) -> Scan:
+    """The same scan with axes to the patient's left, back and head (LPS). Nothing is resampled."""
+    orientation = nibabel.orientations.io_orientation(scan.affine)
+    target = nibabel.orientations.axcodes2ornt(("L", "P", "S"))
+    turn = nibabel.orientations.ornt_transform(orientation, target)
+    affine = scan.affine @ nibabel.orientations.inv_ornt_aff(turn, scan.image.shape[1:])
+    apply = nibabel.orientations.apply_orientation
+    image = np.stack([apply(channel, turn) for channel in scan.image])
+    labels = None if scan.labels is None else apply(scan.labels, turn)
+    return replace(scan, image=image, labels=labels, affine=affine)
+
+
+def on_grid_of(real: Scan, synthetic: Scan) -> Scan:
+    """The real scan on the synthetic grid, where that takes no interpolation: a crop at most.
+
+    Both are oriented. Raises DataError if the grids differ in another way.
+    """
+    steps = np.linalg.solve(real.affine, synthetic.affine)  # synthetic voxel -> real voxel
+    start = np.rint(steps[:3, 3]).astype(int)
+    whole = np.eye(4)
+    whole[:3, 3] = start
+    shape, room = synthetic.image.shape[1:], real.image.shape[1:]
+    far = np.abs((steps - whole)[:3] @ np.array([*shape, 1.0])).max()
+    inside = all(0 <= s and s + n <= r for s, n, r in zip(start, shape, room, strict=True))
+    if far > _SAME or not inside:
+        found = (
+            f"real grid {room} of {_mm(real)} mm and synthetic grid {shape} of {_mm(synthetic)} mm "
+            "differ by more than a crop"
+        )
+        remedy = "Write the synthetic case on its source's grid, or resample the real one to it"
+        raise DataError(Problem(synthetic.case, "grid", found, remedy))
+    part = tuple(slice(s, s + n) for s, n in zip(start, shape, strict=True))
+    labels = None if real.labels is None else real.labels[part]
+    return replace(real, image=real.image[(slice(None), *part)], labels=labels)
+
+
+def shared_labels(labels: np.ndarray, shared: Shared, table: LabelTable) -> np.ndarray:
+    """Label values to indices of the shared structures; what is not shared becomes background."""
+    indices = np.array(
+        [shared.structures.index(n) if n in shared.structures else 0 for n in table.structures]
+    )
+    return indices.astype(np.uint8)[table.encode(labels)]
+
+
+def files_of(files: CaseFiles, modalities: Sequence[str]) -> CaseFiles:
+    """The files of these modalities alone; a file that holds several modalities stays whole."""
+    if len(set(files.images.values())) < len(files.images):
+        return files
+    chosen = {name: path for name, path in files.images.items() if name in modalities}
+    return replace(files, images=chosen)
+
+
+def _lesion(
+    structures: tuple[str, ...], lesion: Sequence[str] | None, problems: list[Problem]
+) -> tuple[tuple[int, ...], str]:
+    if lesion:
+        wanted = [standard_name(name) for name in lesion]
+        missing = [name for name in wanted if name not in structures[1:]]
+        if missing:
+            found = f"no structure {_listed(missing)} in both sets"
+            remedy = f"Choose among {_listed(structures[1:])}"
+            problems.append(Problem("lesion", "structure", found, remedy))
+            return (), ""
+        return tuple(structures.index(name) for name in wanted), "names given"
+    like = tuple(i for i, name in enumerate(structures) if any(stem in name for stem in _STEMS))
+    if like:
+        return like, "names like a lesion"
+    return tuple(range(1, len(structures))), "any label"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if names else "nothing"
+
+
+def _mm(scan: Scan) -> str:
+    return " x ".join(f"{step:.3g}" for step in scan.spacing_mm)
