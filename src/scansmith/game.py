@@ -31,6 +31,7 @@ class Player:
         moves: networks that this player alone moves.
         loss: what it descends, as named terms.
         critic: a critic is shown the scene detached from the generators, through the pools.
+        rate: factor of the learning rate at a step (1, 2, ...); None: always 1.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Player:
     critic: bool = False
     learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
+    rate: Callable[[int], float] | None = None
 
 
 class Game(nn.Module, ABC):
@@ -57,6 +59,24 @@ class Game(nn.Module, ABC):
     @abstractmethod
     def players(self) -> list[Player]:
         """The players in the order of their turns."""
+
+    def watch(self, scene: Scene) -> dict[str, float]:
+        """Numbers to log that nobody descends, such as a critic's accuracy.
+
+        Called now and then, without gradients, on the scene that critics see.
+        """
+        return {}
+
+
+def critic_accuracy(real: Tensor, fake: Tensor, border: float = 0.5) -> float:
+    """Share of a critic's decisions that are right, real and made ones counting alike.
+
+    Args:
+        real, fake: decisions of any shape; above `border` means "real".
+        border: 0.5 for least squares and probabilities, 0.0 for logits and hinge.
+    """
+    hits = (real > border).float().mean() + (fake <= border).float().mean()
+    return float(hits / 2)
 
 
 class ImagePool:

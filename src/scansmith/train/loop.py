@@ -1,0 +1,218 @@
+"""The one training loop, for all methods: play the scene once, then each player has its turn.
+
+All chance of step t comes from (seed, t), and a checkpoint holds everything else that training
+depends on. So a run that is killed at any moment and resumed ends, on a CPU with the same number
+of threads, bit for bit as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scansmith.game import Game
+from scansmith.scan import Batch, SettingsError
+from scansmith.settings import TrainSettings
+from scansmith.train import checkpoint
+from scansmith.train.allocator import keep_freed_memory
+from scansmith.train.checkpoint import Best, Progress
+from scansmith.train.folder import open_run
+from scansmith.train.monitor import Log, draw_curves
+from scansmith.train.pictures import save_grid
+from scansmith.train.table import Table
+from scansmith.train.world import Interrupt, training_world
+
+Batches = Callable[[int], Mapping[str, Batch]]
+Validate = Callable[[Game], Mapping[str, float]]
+Panels = Callable[[Game], Mapping[str, Tensor]]
+Report = Callable[[int, int, str], None]
+
+TRAINING, VALIDATION, PICTURES = range(3)
+
+
+def fit(
+    game: Game,
+    batches: Batches,
+    run: Path,
+    settings: TrainSettings,
+    *,
+    record: Mapping[str, Any],
+    resume: bool = False,
+    validate: Validate | None = None,
+    panels: Panels | None = None,
+    progress: Report | None = None,
+) -> None:
+    """Train `game` for `settings.steps` steps; everything that comes of it lies in `run`.
+
+    Args:
+        batches: the samples of a step (1, 2, ...); a function of the step alone.
+        record: what the run is made from, for run.json; resuming compares it.
+        resume: go on from the last checkpoint; a fresh folder starts from nothing.
+        validate: metrics of the game; the first decides what is best, lower is better.
+        panels: pictures for sample grids, title -> (B, C, *S) images or (B, *S) labels.
+        progress: told (steps done, steps in all, a line about the losses) after each step.
+    Raises:
+        RunError: the folder holds another run, a checkpoint is damaged, a term is not finite or
+            the disk is full. The last checkpoint is whole in each case.
+        KeyboardInterrupt: after Ctrl-C; the step was finished and saved first.
+    """
+    run = Path(run)
+    keep_freed_memory()
+    device = choose_device(settings.device)
+    with training_world(device, settings.threads) as threads:
+        start = open_run(run, record, settings, threads, resume)
+        table = Table(game, settings, device)
+        if start is None:
+            start = table.progress(Progress(step=0, threads=threads))
+            checkpoint.save(run, "step", table.tensors(), start)
+        else:
+            tensors, start = checkpoint.load(run, "step", start.step)
+            table.restore(tensors, start, str(run))
+        with Log(run, start.step) as log, Interrupt() as interrupt:
+            if start.threads != threads and start.step > 0:
+                log.note(
+                    start.step,
+                    f"resumed with {threads} threads after {start.threads}: from here on the "
+                    "last digits may differ from those of an uninterrupted run",
+                )
+            diary = _Diary(run, settings, table, log, start, threads)
+            for step in range(start.step + 1, settings.steps + 1):
+                torch.manual_seed(chance_seed(settings.seed, step, TRAINING))
+                values = table.step(step, batches(step), str(run))
+                diary.count(step, values)
+                if _due(step, settings.validate_every or settings.checkpoint_every, settings):
+                    diary.validate(step, validate)
+                if _pictured(step, settings):
+                    diary.picture(step, panels)
+                if interrupt.asked or _due(step, settings.checkpoint_every, settings):
+                    diary.save(step)
+                if progress is not None:
+                    progress(step, settings.steps, diary.line)
+                if interrupt.asked:
+                    raise KeyboardInterrupt(
+                        f"{run}: stopped after step {step} of {settings.steps} and saved. "
+                        "Go on with resume."
+                    )
+        draw_curves(run)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a setting names; "auto" is cuda where there is one.
+
+    Raises:
+        SettingsError: no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SettingsError(
+            f"train.device: found {name!r}, expected cpu, cuda, cuda:1, ... or auto."
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingsError(
+            f"train.device: found {name!r}, but PyTorch sees {torch.cuda.device_count()} CUDA "
+            "devices. Use auto, or install a PyTorch build for this machine's GPU."
+        )
+    return device
+
+
+def chance_seed(seed: int, step: int, use: int) -> int:
+    """One seed for each use of chance in each step."""
+    return int(np.random.SeedSequence((seed, step, use)).generate_state(1, np.uint64)[0] >> 1)
+
+
+class _Diary:
+    """What is written down of a training: running means, validation, pictures, checkpoints."""
+
+    def __init__(
+        self,
+        run: Path,
+        settings: TrainSettings,
+        table: Table,
+        log: Log,
+        start: Progress,
+        threads: int,
+    ):
+        self.run, self.settings, self.table, self.log = run, settings, table, log
+        self.threads, self.best = threads, start.best
+        self.running: dict[str, tuple[float, float]] = dict(start.running)
+        self.began = time.monotonic() - start.seconds
+        self.line = ""
+
+    def count(self, step: int, values: Mapping[str, float]) -> None:
+        """Add the values of a step to their running means; log them when it is time."""
+        for name, value in values.items():
+            total, weight = self.running.get(name, (0.0, 0.0))
+            self.running[name] = (0.99 * total + value, 0.99 * weight + 1.0)
+        if step == 1 or _due(step, self.settings.log_every, self.settings):
+            running = {name: self.running[name][0] / self.running[name][1] for name in values}
+            row: dict[str, Any] = {"step": step, "seconds": self.seconds, **values}
+            self.log.write({**row, "running": running, "watch": self.table.watch()})
+            self.line = "  ".join(
+                f"{player.name} {running[player.name]:.4g}" for player in self.table.players
+            )
+
+    @property
+    def seconds(self) -> float:
+        return round(time.monotonic() - self.began, 3)
+
+    def validate(self, step: int, validate: Validate | None) -> None:
+        """Log the metrics; keep the weights if the first of them was never lower."""
+        if validate is None:
+            return
+        torch.manual_seed(chance_seed(self.settings.seed, step, VALIDATION))
+        with self.table.showing() as game:
+            metrics = {name: float(value) for name, value in validate(game).items()}
+        self.log.write({"step": step, "seconds": self.seconds, "validation": metrics})
+        if not metrics:
+            return
+        metric, value = next(iter(metrics.items()))
+        if np.isfinite(value) and (self.best is None or value < self.best.value):
+            self.best = Best(metric=metric, value=value, step=step)
+            tensors = self.table.tensors(only_weights=True)
+            checkpoint.save(self.run, "best", tensors, self._progress(step))
+            checkpoint.prune(self.run, "best", 1)
+
+    def picture(self, step: int, panels: Panels | None) -> None:
+        """Save the sample grid and the loss curves of this step."""
+        if panels is not None:
+            torch.manual_seed(chance_seed(self.settings.seed, step, PICTURES))
+            with self.table.showing() as game:
+                shown = panels(game)
+            save_grid(shown, self.run / "samples" / f"step_{step:06d}.png")
+        draw_curves(self.run)
+
+    def save(self, step: int) -> None:
+        """Write the checkpoint of this step, if the weights deserve it."""
+        self.table.refuse_broken_weights(step, str(self.run))
+        self.log.sync()
+        checkpoint.save(self.run, "step", self.table.tensors(), self._progress(step))
+        checkpoint.prune(self.run, "step", self.settings.keep)
+
+    def _progress(self, step: int) -> Progress:
+        return self.table.progress(
+            Progress(
+                step=step,
+                seconds=self.seconds,
+                running=self.running,
+                best=self.best,
+                threads=self.threads,
+            )
+        )
+
+
+def _due(step: int, every: int, settings: TrainSettings) -> bool:
+    return step % every == 0 or step == settings.steps
+
+
+def _pictured(step: int, settings: TrainSettings) -> bool:
+    every = settings.sample_every
+    return step in settings.sample_at or bool(every and step % every == 0)

@@ -1,0 +1,119 @@
+"""Sample grids: samples as rows, panels (labels, made, real, ...) as columns, one PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from scansmith.train.checkpoint import write_atomic
+
+GAP, TITLE, SMALLEST = 4, 18, 128
+MOST_SAMPLES, MOST_MODALITIES = 8, 4
+COLOURS = np.array(
+    [
+        (0, 0, 0),
+        (86, 180, 233),
+        (230, 97, 0),
+        (0, 158, 115),
+        (240, 228, 66),
+        (204, 121, 167),
+        (93, 58, 155),
+        (213, 94, 0),
+        (153, 221, 255),
+        (119, 170, 51),
+        (255, 174, 185),
+        (136, 136, 136),
+        (170, 68, 0),
+        (0, 85, 170),
+        (187, 187, 85),
+        (255, 255, 255),
+    ],
+    dtype=np.uint8,
+)
+"""Of labels 0, 1, 2, ...; told apart by colour-blind readers as far as sixteen can be."""
+
+
+def save_grid(panels: Mapping[str, Tensor], path: Path) -> None:
+    """Write a sample grid.
+
+    Args:
+        panels: title -> images (B, C, *S), or integer labels (B, *S). An image is grey, from the
+            least to the greatest value of its modality in the panel "real", else in all panels
+            with as many modalities. A volume is shown as the middle slice of each axis.
+    Raises:
+        RunError: it cannot be written.
+    """
+    columns = [
+        column for title, panel in panels.items() for column in _columns(title, panel, panels)
+    ]
+    if not columns:
+        return
+    samples = min(min(len(tiles) for _, tiles in columns), MOST_SAMPLES)
+    height = max(tile.shape[0] for _, tiles in columns for tile in tiles)
+    widths = [max(tile.shape[1] for tile in tiles) for _, tiles in columns]
+    total = (samples * (height + GAP) + TITLE, sum(widths) + GAP * len(widths))
+    canvas = np.full((*total, 3), 24, dtype=np.uint8)
+    left = 0
+    for (_, tiles), width in zip(columns, widths, strict=True):
+        for row, tile in enumerate(tiles[:samples]):
+            top = TITLE + row * (height + GAP)
+            canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+        left += width + GAP
+    image = Image.fromarray(canvas)
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default()
+    left = 0
+    for (title, _), width in zip(columns, widths, strict=True):
+        pen.text((left + 2, 3), title, fill=(235, 235, 235), font=font)
+        left += width + GAP
+    write_atomic(path, lambda temporary: image.save(temporary, format="PNG"))
+
+
+def _columns(
+    title: str, panel: Tensor, panels: Mapping[str, Tensor]
+) -> list[tuple[str, list[np.ndarray]]]:
+    """The columns of a panel, each with a uint8 (h, w, 3) tile for each sample."""
+    panel = panel.detach().cpu()
+    if not panel.is_floating_point():
+        labels = panel.long().numpy()
+        return [(title, [_tile(COLOURS[sample % len(COLOURS)]) for sample in labels])]
+    image = panel.float().numpy()
+    shown = min(image.shape[1], MOST_MODALITIES)
+    columns = []
+    for modality in range(shown):
+        low, high = _limits(modality, panel, panels)
+        grey = np.clip((image[:, modality] - low) / max(high - low, 1e-6), 0, 1)
+        bytes_ = (grey * 255 + 0.5).astype(np.uint8)[..., None]
+        tiles = [_tile(np.repeat(sample, 3, axis=-1)) for sample in bytes_]
+        columns.append((title if shown == 1 else f"{title} {modality + 1}", tiles))
+    return columns
+
+
+def _limits(modality: int, panel: Tensor, panels: Mapping[str, Tensor]) -> tuple[float, float]:
+    alike = {
+        title: other
+        for title, other in panels.items()
+        if other.is_floating_point() and other.shape[1] == panel.shape[1]
+    }
+    chosen = [alike["real"]] if "real" in alike else list(alike.values())
+    values = torch.cat([other[:, modality].detach().float().cpu().flatten() for other in chosen])
+    return float(values.min()), float(values.max())
+
+
+def _tile(sample: np.ndarray) -> np.ndarray:
+    """(H, W, 3) or (D, H, W, 3) as a picture: axial, coronal and sagittal beside each other.
+
+    D runs from feet to head, so that it is turned over for a standing patient.
+    """
+    if sample.ndim == 4:
+        d, h, w = (size // 2 for size in sample.shape[:3])
+        slices = [sample[d], sample[::-1, h], sample[::-1, :, w]]
+        height = max(part.shape[0] for part in slices)
+        parts = [np.pad(p, ((0, height - p.shape[0]), (0, 0), (0, 0))) for p in slices]
+        sample = np.concatenate(parts, axis=1)
+    times = max(1, -(-SMALLEST // max(sample.shape[:2])))
+    return np.kron(sample, np.ones((times, times, 1), dtype=np.uint8))

@@ -1,0 +1,290 @@
+"""The table that a game is played at: the players with their optimisers, pools and averages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from scansmith.game import Game, ImagePool, Player, Scene, Terms
+from scansmith.scan import Batch, RunError
+from scansmith.settings import TrainSettings
+from scansmith.train.checkpoint import Progress, match
+
+POOLS = 3
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A player with what it moves."""
+
+    player: Player
+    parameters: tuple[nn.Parameter, ...]
+    optimiser: torch.optim.Optimizer
+
+
+class Table:
+    """A game in training: `step` moves it on, `tensors` and `restore` are its whole state."""
+
+    def __init__(self, game: Game, settings: TrainSettings, device: torch.device):
+        self.game, self.settings, self.device = game.to(device), settings, device
+        self.players = game.players()
+        self.seats = [self._seat(player) for player in self.players]
+        self.groups = list(game.pools)
+        self.pools = [ImagePool(game.pools[group]) for group in self.groups]
+        self.averages = self._start_averages()
+        self.critics_scene: Scene = {}
+        _refuse_shared_networks(self.players)
+
+    def step(self, step: int, batch: Mapping[str, Batch], where: str) -> dict[str, float]:
+        """Play once, give each player its turn, and return the terms and each player's sum.
+
+        Raises:
+            RunError: a term is not finite.
+        """
+        placed = {name: _placed(samples, self.device) for name, samples in batch.items()}
+        generators = [p for p in self.players if not p.critic]
+        self._stage([n for player in generators for n in player.moves])
+        with self._autocast():
+            scene = {name: _full(tensor) for name, tensor in self.game.play(placed).items()}
+        self.critics_scene = self._through_pools(scene, step)
+        values: dict[str, float] = {}
+        for seat in self.seats:
+            last = seat.player is generators[-1] if generators else True
+            terms = self._turn(seat, scene, step, keep_graph=not (last or seat.player.critic))
+            values.update(_values(seat.player, terms, step, where))
+        self._average(step)
+        return values
+
+    def _turn(self, seat: Seat, scene: Scene, step: int, keep_graph: bool) -> Terms:
+        player = seat.player
+        self._stage(player.moves)
+        with self._autocast():
+            terms = player.loss(self.critics_scene if player.critic else scene)
+        loss = torch.stack([term.float().reshape(()) for term in terms.values()]).sum()
+        for parameter in seat.parameters:
+            parameter.grad = None
+        torch.autograd.backward(loss, inputs=list(seat.parameters), retain_graph=keep_graph)
+        if self.settings.clip_norm:
+            nn.utils.clip_grad_norm_(seat.parameters, self.settings.clip_norm)
+        if player.rate is not None:
+            for group in seat.optimiser.param_groups:
+                group["lr"] = player.learning_rate * player.rate(step)
+        seat.optimiser.step()
+        for parameter in seat.parameters:
+            parameter.grad = None
+        return terms
+
+    def watch(self) -> dict[str, float]:
+        """What the game wants logged of the last scene."""
+        self._stage([])
+        with torch.no_grad(), self._autocast():
+            return {name: float(v) for name, v in self.game.watch(self.critics_scene).items()}
+
+    @contextmanager
+    def showing(self) -> Iterator[Game]:
+        """The game in evaluation mode, without gradients, with averaged weights if it has any."""
+        state = self.game.state_dict()
+        kept = {name: state[name].clone() for name in self.averages}
+        self.game.eval()
+        try:
+            with torch.no_grad(), self._autocast():
+                for name, average in self.averages.items():
+                    state[name].copy_(average)
+                yield self.game
+        finally:
+            with torch.no_grad():
+                for name, tensor in kept.items():
+                    state[name].copy_(tensor)
+
+    def tensors(self, only_weights: bool = False) -> dict[str, Tensor]:
+        """The state by the names of checkpoint.py; tensors are those in use, not copies."""
+        named = {f"weights/{name}": t for name, t in self.game.state_dict().items()}
+        named |= {f"average/{name}": t for name, t in self.averages.items()}
+        if only_weights:
+            return named
+        for seat in self.seats:
+            for number, parameter in enumerate(seat.parameters):
+                for what, tensor in seat.optimiser.state.get(parameter, {}).items():
+                    named[f"optimiser/{seat.player.name}/{number}/{what}"] = tensor
+        for number, pool in enumerate(self.pools):
+            for slot, sample in enumerate(pool.slots):
+                for part, tensor in enumerate(sample):
+                    named[f"pool/{number}/{slot}/{part}"] = tensor
+        return named
+
+    def progress(self, progress: Progress) -> Progress:
+        """With the number of samples in each pool."""
+        return progress.model_copy(update={"pools": tuple(len(p.slots) for p in self.pools)})
+
+    def restore(self, tensors: Mapping[str, Tensor], progress: Progress, where: str) -> None:
+        """Take over the state of a checkpoint.
+
+        Raises:
+            RunError: it is of another game.
+        """
+        state = self.game.state_dict()
+        wanted = {f"weights/{name}": t for name, t in state.items()}
+        wanted |= {f"average/{name}": t for name, t in self.averages.items()}
+        match(
+            {n: t for n, t in tensors.items() if n.startswith(("weights/", "average/"))},
+            wanted,
+            where,
+        )
+        with torch.no_grad():
+            for name, tensor in wanted.items():
+                tensor.copy_(tensors[name])
+        for seat in self.seats:
+            self._restore_optimiser(seat, tensors, where)
+        self._restore_pools(tensors, progress, where)
+
+    def _restore_optimiser(self, seat: Seat, tensors: Mapping[str, Tensor], where: str) -> None:
+        prefix = f"optimiser/{seat.player.name}/"
+        found = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        moved = {name.split("/")[0] for name in found}
+        wanted: dict[str, Tensor] = {}
+        for number, parameter in enumerate(seat.parameters):
+            if str(number) in moved:
+                wanted[f"{number}/step"] = torch.zeros(())
+                wanted[f"{number}/exp_avg"] = wanted[f"{number}/exp_avg_sq"] = parameter
+        match(found, wanted, f"{where}, optimiser of {seat.player.name}")
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in found.items():
+            number_text, what = name.split("/")
+            state.setdefault(int(number_text), {})[what] = tensor
+        seat.optimiser.load_state_dict(
+            {"state": state, "param_groups": seat.optimiser.state_dict()["param_groups"]}
+        )
+
+    def _restore_pools(self, tensors: Mapping[str, Tensor], progress: Progress, where: str) -> None:
+        sizes = [pool.size for pool in self.pools]
+        if len(progress.pools) != len(sizes) or any(
+            not 0 <= n <= size for n, size in zip(progress.pools, sizes, strict=True)
+        ):
+            raise RunError(
+                f"{where}: found image pools with {list(progress.pools)} samples, expected at most "
+                f"{sizes}. Use the settings that the run was trained with."
+            )
+        for number, (pool, group) in enumerate(zip(self.pools, self.groups, strict=True)):
+            names = [
+                [f"pool/{number}/{slot}/{part}" for part in range(len(group))]
+                for slot in range(progress.pools[number])
+            ]
+            lost = [name for row in names for name in row if name not in tensors]
+            if lost:
+                raise RunError(f"{where}: {lost[0]} is missing. Delete the newest checkpoint.")
+            pool.slots = [tuple(tensors[n].to(self.device) for n in row) for row in names]
+
+    def refuse_broken_weights(self, step: int, where: str) -> None:
+        """Keep weights that are not finite out of checkpoints.
+
+        Raises:
+            RunError: naming the player.
+        """
+        for seat in self.seats:
+            sums = torch.stack([p.detach().float().sum() for p in seat.parameters])
+            if not bool(torch.isfinite(sums).all()):
+                raise RunError(
+                    f"{where}: the weights of player {seat.player.name} are not finite at step "
+                    f"{step}. Lower its learning rate or set train.clip_norm, and resume from the "
+                    "last checkpoint, which is whole."
+                )
+
+    def _seat(self, player: Player) -> Seat:
+        parameters = tuple(p for network in player.moves for p in network.parameters())
+        rate, betas = player.learning_rate, player.betas
+        try:
+            optimiser = torch.optim.Adam(parameters, rate, betas, fused=True)
+        except RuntimeError:  # the device has no fused form
+            optimiser = torch.optim.Adam(parameters, rate, betas)
+        return Seat(player, parameters, optimiser)
+
+    def _stage(self, networks: Sequence[nn.Module]) -> None:
+        """Free `networks` to learn and freeze the rest, weights and buffers.
+
+        Batch norm of a frozen player keeps to the statistics of the batch, as when it learned:
+        with its running ones it would be another function than the one that was trained.
+        """
+        self.game.eval()
+        self.game.requires_grad_(False)
+        for player in self.players:
+            for network in player.moves:
+                live = any(network is other for other in networks)
+                if live:
+                    network.train()
+                    network.requires_grad_(True)
+                for module in network.modules():
+                    if isinstance(module, _BatchNorm) and module.running_mean is not None:
+                        module.train()
+                        module.track_running_stats = live
+
+    def _autocast(self) -> torch.autocast:
+        wanted = self.settings.precision == "bf16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=wanted)
+
+    def _through_pools(self, scene: Scene, step: int) -> Scene:
+        shown = {name: tensor.detach() for name, tensor in scene.items()}
+        for number, (group, pool) in enumerate(zip(self.groups, self.pools, strict=True)):
+            seed = np.random.SeedSequence((self.settings.seed, step, POOLS, number))
+            chance = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
+            old = pool.query(tuple(shown[name] for name in group), chance)
+            shown.update(zip(group, old, strict=True))
+        return shown
+
+    def _start_averages(self) -> dict[str, Tensor]:
+        if not self.settings.ema:
+            return {}
+        moved = {id(p) for seat in self.seats if not seat.player.critic for p in seat.parameters}
+        named = self.game.named_parameters()
+        return {name: p.detach().clone() for name, p in named if id(p) in moved}
+
+    def _average(self, step: int) -> None:
+        """A running mean that forgets its start soon: TensorFlow's rule for the first steps."""
+        if not self.averages:
+            return
+        decay = min(self.settings.ema, (1 + step) / (10 + step))
+        weights = dict(self.game.named_parameters())
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.averages.values()), [weights[n] for n in self.averages], 1 - decay
+            )
+
+
+def _placed(samples: Batch, device: torch.device) -> Batch:
+    """On the device; on the CPU in PyTorch's own memory, whose alignment is always the same."""
+    if device.type == "cpu" and samples.image.data_ptr() % 64:
+        return Batch(samples.image.clone(), samples.labels, samples.cases, samples.samples)
+    return samples.to(device)
+
+
+def _full(tensor: Tensor) -> Tensor:
+    """Half precision to float32: losses are worked out in full."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
+def _values(player: Player, terms: Terms, step: int, where: str) -> dict[str, float]:
+    numbers = torch.stack([term.detach().float().reshape(()) for term in terms.values()]).tolist()
+    values = {f"{player.name}.{term}": v for term, v in zip(terms, numbers, strict=True)}
+    for term, value in zip(terms, numbers, strict=True):
+        if not math.isfinite(value):
+            raise RunError(
+                f"{where}: player {player.name}, term {term} is {value} at step {step}, expected "
+                "a finite number. Lower the learning rate or set train.clip_norm, and resume from "
+                "the last checkpoint, which is whole."
+            )
+    return {**values, player.name: math.fsum(numbers)}
+
+
+def _refuse_shared_networks(players: Sequence[Player]) -> None:
+    owner: dict[int, str] = {}
+    for player in players:
+        for parameter in {id(p) for network in player.moves for p in network.parameters()}:
+            other = owner.setdefault(parameter, player.name)
+            if other != player.name:
+                raise ValueError(f"players {other} and {player.name} move the same network")

@@ -1,0 +1,62 @@
+"""The state of the process around training: threads, determinism, chance, Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+
+
+@contextmanager
+def training_world(device: torch.device, threads: int) -> Iterator[int]:
+    """Set threads and determinism for the time of training, and leave chance as it was found.
+
+    Deterministic algorithms are asked for on the CPU only, where they cost nothing; some of
+    CUDA's are slow or missing.
+    Yields:
+        The number of threads in use; results are the same to the bit for the same number only.
+    """
+    old_threads = torch.get_num_threads()
+    old_choice = torch.are_deterministic_algorithms_enabled()
+    memory: Any = torch.utils.deterministic
+    old_fill = memory.fill_uninitialized_memory
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        try:
+            if threads:
+                torch.set_num_threads(threads)
+            if device.type == "cpu":
+                torch.use_deterministic_algorithms(True)
+                memory.fill_uninitialized_memory = False
+            yield torch.get_num_threads()
+        finally:
+            torch.set_num_threads(old_threads)
+            torch.use_deterministic_algorithms(old_choice)
+            memory.fill_uninitialized_memory = old_fill
+
+
+class Interrupt:
+    """Ctrl-C asks to stop after this step; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: Any = None
+
+    def __enter__(self) -> Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
