@@ -1,0 +1,262 @@
+"""The verbs in which methods, data and the training loop meet: prepare, train, load_run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import scansmith
+from scansmith.data.batches import Batches
+from scansmith.data.prepare import prepare as prepare_store
+from scansmith.data.store import Store
+from scansmith.game import Game
+from scansmith.methods import find_method
+from scansmith.methods.base import Method
+from scansmith.recipe import Facts, Recipe
+from scansmith.scan import Batch, RunError, SettingsError
+from scansmith.settings import Settings, load_settings
+from scansmith.train.checkpoint import load_weights
+from scansmith.train.loop import fit
+
+Progress = Callable[[int, int, str], None]
+SHOWN = 4  # samples in a grid: enough to see variety, few enough to see each
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A trained method, ready to make scans.
+
+    Attributes:
+        record: what run.json holds.
+        store: the store that it was trained from.
+        fingerprint: hash of the weights; names the run in what is made with it.
+    """
+
+    method: Method
+    record: dict[str, Any]
+    store: Path
+    settings: Settings
+    fingerprint: str
+
+
+def method_settings(
+    method: str,
+    *,
+    preset: str | None = None,
+    config: Path | str | None = None,
+    sets: Iterable[str] = (),
+) -> Settings:
+    """A method's settings: its defaults (the paper's), preset, YAML file, then `sets`."""
+    kind = find_method(method)
+    if preset is not None and preset not in kind.presets:
+        raise SettingsError(
+            f"preset {preset!r}: {method} has no such preset. Choose one of "
+            f"{', '.join(kind.presets)}."
+        )
+    chosen = kind.presets[preset] if preset is not None else None
+    return load_settings(kind.settings_type, preset=chosen, file=config, sets=sets)
+
+
+def prepare(
+    src: Path | str,
+    store: Path | str,
+    method: str,
+    *,
+    preset: str | None = "cpu",
+    config: Path | str | None = None,
+    sets: Iterable[str] = (),
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> Store:
+    """Do a method's preprocessing once, into a store that training reads without decoding.
+
+    Args:
+        src: a data set in any layout that `scansmith.data.layouts` knows.
+        store: the folder to write; an unfinished one is completed.
+        workers: processes; 0 takes all cores.
+    Raises:
+        DataError: every problem of every case; nothing is written then.
+        SettingsError: every setting that is wrong.
+    """
+    settings = method_settings(method, preset=preset, config=config, sets=sets)
+    recipe = find_method(method).recipe(settings)
+    return prepare_store(Path(src), Path(store), recipe, workers=workers, progress=progress)
+
+
+def train(
+    method: str,
+    store: Path | str,
+    out: Path | str,
+    *,
+    preset: str | None = "cpu",
+    config: Path | str | None = None,
+    sets: Iterable[str] = (),
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Train a method on a store; returns the run folder.
+
+    The store's own data settings hold; a `data.` setting that contradicts them is an error.
+    """
+    opened = Store.open(Path(store))
+    settings = method_settings(method, preset=preset, config=config, sets=sets)
+    kind = find_method(method)
+    _same_recipe(kind.recipe(settings), opened.recipe)
+    torch.manual_seed(settings.train.seed)
+    game = kind(settings, opened.facts)
+    shares = settings.train
+    batches = Batches(opened, "train", shares.batch, shares.seed)
+    held_out = _fixed(opened, ("validation",))
+    shown = {name: _first(b, SHOWN) for name, b in (held_out or batches.fixed(SHOWN)).items()}
+    record = {
+        "method": method,
+        "settings": settings.model_dump(mode="json"),
+        "facts": opened.facts.model_dump(mode="json"),
+        "store": str(Path(store).resolve()),
+        "versions": versions(),
+    }
+    fit(
+        game,
+        batches,
+        Path(out),
+        settings.train,
+        record=record,
+        resume=resume,
+        validate=_validator(held_out) if held_out else None,
+        panels=lambda played: _panels(played, shown),
+        progress=progress,
+    )
+    return Path(out)
+
+
+def load_run(run: Path | str, *, which: str = "last", device: str = "cpu") -> LoadedRun:
+    """The trained method of a run folder, in evaluation mode.
+
+    Args:
+        which: "last" or "best" checkpoint.
+    Raises:
+        RunError: the folder holds no finished checkpoint, or not one of this project's.
+    """
+    folder = Path(run)
+    record = read_record(folder)
+    try:
+        kind = find_method(record["method"])
+        settings = kind.settings_type.model_validate(record["settings"])
+        facts = Facts.model_validate(record["facts"])
+        store = Path(record["store"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{folder / 'run.json'}: not a run that this version can read ({error}). "
+            "Train again, or use the version named in the file."
+        ) from error
+    method = kind(settings, facts)
+    weights = load_weights(folder, which=which, ema=settings.train.ema > 0)
+    unfit = _unfit(method, weights)
+    if unfit:
+        raise RunError(
+            f"{folder}: weights do not fit the networks of {record['method']} ({unfit}). "
+            "The checkpoint belongs to other settings; restore the run folder as it was written."
+        )
+    method.load_state_dict(weights)
+    method.to(device).eval()
+    return LoadedRun(method, record, store, settings, weights_hash(weights))
+
+
+def read_record(run: Path) -> dict[str, Any]:
+    """What run.json says. Raises RunError if there is none that can be read."""
+    path = run / "run.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{run}: no run.json here. Give the folder that train wrote.") from error
+    except ValueError as error:
+        raise RunError(f"{path}: not valid JSON ({error}). Restore the run folder.") from error
+    if not isinstance(record, dict):
+        raise RunError(f"{path}: found a {type(record).__name__}. Restore the run folder.")
+    return record
+
+
+def weights_hash(weights: dict[str, Tensor]) -> str:
+    """Hash of names and bytes of all weights, 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """What a run was made with."""
+    return {
+        "scansmith": scansmith.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _same_recipe(wanted: Recipe, prepared: Recipe) -> None:
+    if wanted == prepared:
+        return
+    differing = [
+        f"{name}: the store was prepared with {getattr(prepared, name)!r}, "
+        f"these settings want {getattr(wanted, name)!r}"
+        for name in type(wanted).model_fields
+        if getattr(prepared, name) != getattr(wanted, name)
+    ]
+    raise SettingsError(
+        "\n".join(f"{line}." for line in differing)
+        + "\nTrain with the preset, config and --set data.* of prepare, or prepare another store."
+    )
+
+
+def _fixed(store: Store, splits: tuple[str, ...], count: int = 16) -> dict[str, Batch] | None:
+    """An evenly spread set of samples of the first split that has any patient; None without."""
+    for split in splits:
+        if store.names(split):
+            return Batches(store, split, 1, 0).fixed(count)
+    return None
+
+
+def _first(batch: Batch, count: int) -> Batch:
+    return Batch(
+        batch.image[:count], batch.labels[:count], batch.cases[:count], batch.samples[:count]
+    )
+
+
+def _unfit(method: Method, weights: dict[str, Tensor]) -> str:
+    expected = method.state_dict()
+    for name, tensor in expected.items():
+        if name not in weights:
+            return f"{name} is missing"
+        if weights[name].shape != tensor.shape:
+            return f"{name} is {tuple(weights[name].shape)}, expected {tuple(tensor.shape)}"
+    extra = sorted(set(weights) - set(expected))
+    return f"{extra[0]} is unknown" if extra else ""
+
+
+def _source(draws: dict[str, Batch], game: Method) -> Batch:
+    device = next(game.parameters()).device
+    return next(iter(draws.values())).to(device)
+
+
+def _validator(held_out: dict[str, Batch]) -> Callable[[Game], dict[str, float]]:
+    def validate(game: Game) -> dict[str, float]:
+        assert isinstance(game, Method)
+        chance = torch.Generator().manual_seed(0)
+        return game.validate(_source(held_out, game), chance)
+
+    return validate
+
+
+def _panels(game: Game, shown: dict[str, Batch]) -> dict[str, Tensor]:
+    assert isinstance(game, Method)
+    chance = torch.Generator().manual_seed(0)
+    return game.panels(_source(shown, game), chance)

@@ -1,0 +1,142 @@
+"""MAGAN: what enters the networks, the losses' arithmetic, compositing."""
+
+import math
+
+import pytest
+import torch
+
+from scansmith.methods.magan import Magan, feathered, random_points
+from scansmith.recipe import Codec, Facts
+from scansmith.scan import Batch, SettingsError
+from scansmith.settings import load_settings
+
+CODEC = Codec(offset=25.0, scale=225.0, low=-1.0, high=1.0, data_range=450.0)
+TINY = {"data.size": (32, 32), "data.intensity": "window", "method.base": 4}
+
+
+def tiny(**sets):
+    preset = TINY | {name.replace("__", "."): value for name, value in sets.items()}
+    settings = load_settings(Magan.settings_type, preset=preset)
+    facts = Facts(
+        dims=2,
+        size=(32, 32),
+        modalities=("ct",),
+        structures=("background", "liver", "tumour"),
+        codecs=(CODEC,),
+    )
+    torch.manual_seed(0)
+    return Magan(settings, facts)
+
+
+def slices():
+    labels = torch.zeros(2, 32, 32, dtype=torch.long)
+    labels[:, 4:28, 4:28] = 1
+    labels[0, 10:16, 12:20] = 2
+    image = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(1)) - 0.5
+    return Batch(image, labels)
+
+
+def test_by_default_the_tumour_itself_never_enters_the_generator():
+    game, source = tiny(), slices()
+    t = game.mask(source)
+    other = torch.where(t > 0, torch.rand_like(source.image), source.image)
+    for one, two in zip(game.inputs(source.image, t), game.inputs(other, t), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_white_is_4096_raw_units_and_the_map_is_zero_raw_units_elsewhere():
+    game, source = tiny(), slices()
+    image, mask_map, w = game.inputs(source.image, game.mask(source))
+    assert torch.equal(image, w)
+    assert (w[0, 0, 10:16, 12:20] == 1.0).all()  # 4096 is clipped to the window's top
+    assert (mask_map[0, 0, 10:16, 12:20] == 1.0).all()
+    torch.testing.assert_close(mask_map[0, 0, 0, 0], torch.tensor(-25.0 / 225.0))  # (0 - 25) / 225
+
+
+def test_literal_inputs_hand_over_the_answer():
+    game, source = tiny(method__inputs="literal"), slices()
+    image, mask_map, w = game.inputs(source.image, game.mask(source))
+    assert torch.equal(image, source.image)
+    assert torch.equal(mask_map, w)
+
+
+def test_generator_terms_have_the_weights_of_table_2():
+    game = tiny()
+    game.critic = torch.nn.Conv2d(2, 1, 1)
+    torch.nn.init.zeros_(game.critic.weight)
+    torch.nn.init.zeros_(game.critic.bias)  # undecided everywhere
+    real = torch.zeros(1, 1, 8, 8)
+    scene = {"real": real, "made": real + 0.5, "seen_condition": real, "seen_made": real}
+    terms = game.generator_loss(scene)
+    torch.testing.assert_close(terms["L_L1"], torch.tensor(100 * 0.5))
+    torch.testing.assert_close(terms["L_adv"], torch.tensor(math.log(2)))
+    assert set(terms) == {"L_L1", "L_adv"}
+
+
+def test_the_further_tumour_term_counts_the_tumour_alone():
+    game = tiny(method__lambda_tumour=20.0)
+    real = torch.zeros(1, 1, 32, 32)
+    made, mask = real.clone(), real.clone()
+    made[..., :4] = 0.25
+    mask[..., :8] = 1.0
+    scene = {"real": real, "made": made, "mask": mask}
+    scene |= {"seen_condition": real, "seen_made": made}
+    torch.testing.assert_close(game.generator_loss(scene)["L_tumour"], torch.tensor(20 * 0.125))
+
+
+def test_outside_the_feathered_edge_the_source_slice_is_untouched():
+    game, source = tiny().eval(), slices()
+    with torch.no_grad():
+        made = game.make(source, torch.Generator())
+    share = feathered(game.mask(source), 1.5)
+    assert torch.equal(made[share == 0], source.image[share == 0])
+    assert torch.equal(made[1], source.image[1])  # no tumour to paint
+    assert (share[0, 0, 10:16, 12:20] == 1).all()
+
+
+def test_with_paste_none_the_whole_output_of_the_generator_is_returned():
+    game, source = tiny(method__paste="none").eval(), slices()
+    with torch.no_grad():
+        assert torch.equal(game.make(source, torch.Generator()), game.paint(source))
+
+
+def test_the_feather_falls_as_a_doubled_gaussian_tail():
+    mask = torch.zeros(1, 1, 21, 21)
+    mask[..., :11] = 1.0  # a straight edge between columns 10 and 11
+    share = feathered(mask, 2.0)[0, 0, 10]
+    kernel = [math.exp(-(k**2) / 8) for k in range(-6, 7)]
+    tail = sum(kernel[7:]) / sum(kernel)  # offsets 1..6 reach back over the edge from column 11
+    torch.testing.assert_close(share[11], torch.tensor(2 * tail))
+    assert share[18] == 0  # farther than 6 pixels
+
+
+def test_random_points_lie_in_the_mask():
+    torch.manual_seed(0)
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[0, 0, 3:5, 9:12] = 1
+    for _ in range(20):
+        y, x = random_points(mask)[0].tolist()
+        assert mask[0, 0, y, x] == 1
+
+
+def test_a_scan_learns_only_from_slices_with_tumour_and_places_into_the_organ():
+    recipe = Magan.recipe(load_settings(Magan.settings_type))
+    assert recipe.draws[0].has == ("tumour",)
+    assert recipe.edits.organ == ("liver",)
+    assert recipe.size == (512, 512)
+    assert recipe.intensity.kind == "zscore"
+
+
+@pytest.mark.parametrize("size", [(100, 100), (64, 128), (16, 16), (64,)])
+def test_a_size_that_cannot_be_halved_to_one_pixel_is_refused(size):
+    settings = load_settings(Magan.settings_type, preset={"data.size": size})
+    with pytest.raises(SettingsError, match=r"data\.size"):
+        Magan.recipe(settings)
+
+
+def test_the_papers_training_numbers_are_the_defaults():
+    settings = load_settings(Magan.settings_type)
+    assert settings.train.steps == 4555 * 10  # slices x epochs at batch 1
+    assert settings.train.batch == 1
+    player = tiny().players()[1]
+    assert (player.learning_rate, player.betas) == (2e-4, (0.5, 0.999))
