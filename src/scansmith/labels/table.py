@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,16 +14,21 @@ _SYNONYMS = {
     "tumor": "tumour", "cancer": "tumour", "lesion": "tumour", "liver tumor": "tumour",
     "liver tumour": "tumour", "edema": "oedema", "ed": "oedema", "ncr": "necrosis",
     "ncr/net": "necrosis", "necrotic": "necrosis", "et": "enhancing",
-    "enhancing tumor": "enhancing", "enhancing tumour": "enhancing", "non-enhancing tumor": "non-enhancing",
+    "enhancing tumor": "enhancing", "enhancing tumour": "enhancing",
+    "non-enhancing tumor": "non-enhancing", "non-enhancing tumour": "non-enhancing",
     "myo": "myocardium", "lv": "left ventricle", "rv": "right ventricle", "la": "left atrium",
     "ra": "right atrium", "ao": "aorta", "pa": "pulmonary artery",
 }  # fmt: skip
 
 
+def plain_name(name: str) -> str:
+    """A structure name in lower case with single spaces."""
+    return " ".join(name.replace("_", " ").lower().split())
+
+
 def standard_name(name: str) -> str:
-    """The field's standard term for a structure name: lower case, common synonyms folded."""
-    plain = " ".join(name.replace("_", " ").lower().split())
-    return _SYNONYMS.get(plain, plain)
+    """The field's standard term for a structure name: plain, common synonyms folded."""
+    return _SYNONYMS.get(plain_name(name), plain_name(name))
 
 
 @dataclass(frozen=True)
@@ -32,20 +37,38 @@ class LabelTable:
 
     Structure *indices* 0..K-1 are the values' ranks in ascending order; networks and stores use
     indices, files use values.
+
+    Values under one name are one structure, which goes by the lowest of them; the others are its
+    `aliases`, read but never written (MM-WHS has voxels of 421 beside the left atrium's 420).
     """
 
     names: Mapping[int, str]
+    aliases: Mapping[int, int] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        ordered = {0: "background"} | {
-            int(v): standard_name(n) for v, n in sorted(self.names.items()) if int(v) != 0
+        lowest = {"background": 0}
+        given = {int(value): plain_name(name) for value, name in self.names.items()}
+        for value, name in sorted(given.items()):
+            lowest.setdefault(name if value else "background", value)
+        standard = [standard_name(name) for name in lowest]
+        names = {
+            # Two names with one standard term ("lesion", "tumour") are still two structures.
+            value: term if standard.count(term) == 1 else name
+            for (name, value), term in zip(lowest.items(), standard, strict=True)
         }
-        object.__setattr__(self, "names", ordered)
+        aliases = {v: lowest[n] for v, n in sorted(given.items()) if v and lowest[n] != v}
+        object.__setattr__(self, "names", dict(sorted(names.items())))
+        object.__setattr__(self, "aliases", aliases)
 
     @property
     def values(self) -> tuple[int, ...]:
         """K values, ascending, 0 first."""
         return tuple(self.names)
+
+    @property
+    def known(self) -> frozenset[int]:
+        """Every value that a file may hold."""
+        return frozenset(self.names) | frozenset(self.aliases)
 
     @property
     def structures(self) -> tuple[str, ...]:
@@ -54,17 +77,21 @@ class LabelTable:
 
     def index(self, structure: str) -> int:
         """Index 0..K-1 of a structure by name. Raises DataError with the names there are."""
-        wanted = standard_name(structure)
+        plain = plain_name(structure)
+        wanted = plain if plain in self.structures else standard_name(structure)
         if wanted not in self.structures:
             raise DataError(
                 f"label table: no structure {structure!r} among {', '.join(self.structures)}. "
-                "Name the structures of the data set in its labels.json, or choose others in the settings."
+                "Name the structures of the data set in its labels.json, or choose others in the "
+                "settings."
             )
         return self.structures.index(wanted)
 
     def encode(self, labels: np.ndarray) -> np.ndarray:
         """Values (any shape) to indices, uint8. Raises DataError on a value not in the table."""
         labels = np.asarray(labels)
+        for alias, value in self.aliases.items():
+            labels = np.where(labels == alias, value, labels)
         indices = np.searchsorted(self.values, labels).clip(max=len(self.values) - 1)
         unknown = np.asarray(self.values)[indices] != labels
         if unknown.any():
@@ -85,7 +112,8 @@ class LabelTable:
         if not structures:
             return self
         chosen = {self.index(name) for name in structures}
-        return LabelTable({v: n for i, (v, n) in enumerate(self.names.items()) if i in chosen})
+        kept = {v: n for i, (v, n) in enumerate(self.names.items()) if i in chosen}
+        return LabelTable(kept | {a: kept[v] for a, v in self.aliases.items() if v in kept})
 
     @property
     def colours(self) -> np.ndarray:
@@ -99,6 +127,7 @@ class LabelTable:
 KNOWN = {
     "brats": LabelTable({1: "necrosis", 2: "oedema", 4: "enhancing"}),
     "brats15": LabelTable({1: "necrosis", 2: "oedema", 3: "non-enhancing", 4: "enhancing"}),
+    "brats23": LabelTable({1: "necrosis", 2: "oedema", 3: "enhancing"}),
     "lits": LabelTable({1: "liver", 2: "tumour"}),
     "mmwhs": LabelTable(
         {

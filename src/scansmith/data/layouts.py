@@ -1,0 +1,152 @@
+"""Which files of a folder are which case: data set layouts, found by themselves.
+
+To add a layout: a function from the root folder to what it found (None if the folder is laid out
+otherwise), and a line in `LAYOUTS`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from scansmith.data.layouts_base import Found, folders_in, read_json, table_of_names
+from scansmith.data.layouts_bids import find_bids
+from scansmith.data.layouts_json import find_msd, find_nnunet
+from scansmith.data.layouts_names import (
+    find_brats,
+    find_lits,
+    find_mmwhs,
+    find_pairs,
+    find_slices,
+)
+from scansmith.io.scans import read_labels, values_of
+from scansmith.labels.table import KNOWN, LabelTable
+from scansmith.scan import CaseFiles, DataError, Problem
+
+#: Name -> finder, in the order in which they are tried: the most particular first.
+LAYOUTS: dict[str, Callable[[Path], Found | None]] = {
+    "nnunet": find_nnunet,
+    "msd": find_msd,
+    "bids": find_bids,
+    "lits": find_lits,
+    "mmwhs": find_mmwhs,
+    "slices": find_slices,
+    "brats": find_brats,
+    "pairs": find_pairs,
+}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A labelled data set on disk.
+
+    Attributes:
+        modalities: of every case, in the data set's order.
+        problems: what is wrong with names, lists and folders; contents are not looked at here.
+    """
+
+    root: Path
+    layout: str
+    cases: tuple[CaseFiles, ...]
+    table: LabelTable
+    modalities: tuple[str, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+def find_layout(src: Path | str, layout: str | None = None) -> DataSet:
+    """The cases of a data set.
+
+    Label names come from `labels.json` ({"1": "liver"}) in the root, else from the layout's own
+    list, else from known codings, else they are "label 1" and so on. `patients.json`
+    ({"case": "patient"}) says who a case is of where names do not tell.
+
+    Args:
+        layout: a name of `LAYOUTS`; None finds it.
+    Raises:
+        DataError: no folder, no layout that fits, a broken dataset.json.
+    """
+    root = Path(src)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder. Give the folder that holds the data set.")
+    if layout is not None and layout not in LAYOUTS:
+        raise DataError(f"layout: no layout {layout!r}. Choose one of {', '.join(LAYOUTS)}.")
+    for name in [layout] if layout else LAYOUTS:
+        found = LAYOUTS[name](root)
+        if found is not None and (found.cases or found.problems):
+            return _data_set(root, name, found)
+    below = folders_in(root)
+    if len(below) == 1:
+        return find_layout(below[0], layout)
+    raise DataError(
+        f"{root}: no layout fits, expected one of {', '.join([layout] if layout else LAYOUTS)}. "
+        "Give the folder that holds the cases (or dataset.json, or images/ and labels/)."
+    )
+
+
+def _data_set(root: Path, layout: str, found: Found) -> DataSet:
+    modalities = found.modalities or tuple(
+        dict.fromkeys(m for files in found.cases for m in files.images)
+    )
+    problems = [*found.problems, *_incomplete(found.cases, modalities)]
+    cases = _with_patients(root, found.cases)
+    table = found.table
+    if (root / "labels.json").is_file():
+        table = table_of_names(root / "labels.json", read_json(root / "labels.json"))
+    if table is None:
+        table = _table_from_files(layout, cases)
+    return DataSet(root, layout, tuple(cases), table, modalities, tuple(problems))
+
+
+def _incomplete(cases: list[CaseFiles], modalities: tuple[str, ...]) -> list[Problem]:
+    """Cases that lack a modality or labels that the others have."""
+    labelled = Counter(files.labels is not None for files in cases)
+    label_only = not modalities
+    problems = []
+    for files in cases:
+        missing = [m for m in modalities if m not in files.images]
+        if missing and not label_only:
+            have = ", ".join(files.images) or "none"
+            found = f"modality {', '.join(missing)} is missing, expected {', '.join(modalities)}"
+            remedy = "Add the file or leave the case out"
+            problems.append(Problem(files.case, "modality", f"{found}, found {have}", remedy))
+        if files.labels is None and labelled[True]:
+            found = "there are no labels, while other cases have some"
+            remedy = "Add the label file or leave the case out"
+            problems.append(Problem(files.case, "unlabelled", found, remedy))
+    return problems
+
+
+def _with_patients(root: Path, cases: list[CaseFiles]) -> list[CaseFiles]:
+    path = root / "patients.json"
+    if not path.is_file():
+        return cases
+    patients = read_json(path)
+    return [
+        CaseFiles(f.case, f.images, f.labels, str(patients.get(f.case, f.patient))) for f in cases
+    ]
+
+
+def _table_from_files(layout: str, cases: list[CaseFiles]) -> LabelTable:
+    """Names for the values that the label files hold; unreadable files are left to the reading."""
+    paths = [files.labels for files in cases if files.labels is not None]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        values = {value for found in pool.map(_values_in, paths) for value in found} - {0}
+    if layout == "brats":
+        if values == {1}:
+            return LabelTable({1: "tumour"})
+        if values <= {1, 2, 4}:
+            return KNOWN["brats"]
+        if values == {1, 2, 3, 4}:
+            return KNOWN["brats15"]
+    return LabelTable({value: f"label {value}" for value in sorted(values)})
+
+
+def _values_in(path: Path) -> list[int]:
+    try:
+        return values_of(read_labels(path))
+    except DataError:
+        return []
