@@ -1,0 +1,383 @@
+"""Preparing: raw scans of any layout become the store that one recipe asks for, once.
+
+Cases are worked on side by side in threads: what takes the time (unpacking, resampling, rounding,
+writing) leaves Python's lock alone. All cases are read before anything is fit, all problems are
+told at once, and store.json is written last, so that a store is whole or is none. What a case gave
+is noted beside its arrays; a run that was interrupted goes on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from scansmith.data.draws import ANY, qualifying
+from scansmith.data.intensity import fit_codecs, merge
+from scansmith.data.layouts import DataSet, find_layout
+from scansmith.data.prepare_case import Finding, Task, alone, pack_case, read_case
+from scansmith.data.split import split_patients
+from scansmith.data.store import FORMAT, Store, StoredCase, write_json
+from scansmith.labels.table import LabelTable, standard_name
+from scansmith.recipe import Codec, Facts, Recipe
+from scansmith.scan import CaseFiles, DataError, Problem, SettingsError
+
+#: Told after each case: how many steps are done, and of how many.
+Progress = Callable[[int, int], None]
+
+_MARK = "preparing.json"
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+def prepare(
+    src: Path | str,
+    store: Path | str,
+    recipe: Recipe,
+    *,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> Store:
+    """Turn a data set on disk into a store for one recipe.
+
+    A finished store of the same data and recipe is returned as it is. An interrupted one goes on;
+    the result is the same as without the interruption.
+
+    Args:
+        src: data set in any layout that `find_layout` knows.
+        store: folder to write; new, empty, or left by an earlier run.
+        workers: cases worked on at a time; 0: one for each processor. The store does not depend
+            on it.
+        progress: called with (steps done, all steps).
+    Raises:
+        DataError: with every problem of every case; then nothing is left behind.
+        SettingsError: there is a store for another recipe.
+        RunError: the disk is full.
+    """
+    src, store = Path(src), Path(store)
+    dataset = find_layout(src)
+    problems = [p for p in dataset.problems if p.kind not in ("modality", "unlabelled")]
+    problems += unmet(dataset, recipe)  # these two again, but only where the recipe minds
+    if problems:
+        raise DataError([*problems, *_content_problems(dataset, recipe, problems, workers)])
+    source = {"layout": dataset.layout, "files": _signatures(dataset)}
+    if (store / "store.json").exists():
+        return _same_store(store, recipe, source)
+    patients = [files.patient for files in dataset.cases]
+    splits = split_patients(patients, recipe.split, recipe.seed)
+    _claim(store, recipe)
+    tasks = _tasks(dataset, recipe, splits, store / "cases")
+    steps = _Steps(progress, 2 * len(tasks))
+    findings = list(_side_by_side(read_case, tasks, workers, steps))
+    problems = [problem for finding in findings for problem in finding.problems]
+    problems = problems or _unserved(tasks, findings)
+    if problems:
+        _withdraw(store)
+        raise DataError(problems)
+    codecs = _shared_codecs(tasks, findings, src)
+    whole = [(task, found) for task, found in zip(tasks, findings, strict=True) if found.samples]
+    cases = list(
+        _side_by_side(
+            lambda pair: pack_case(*pair, _codecs_of(pair[1], codecs)), whole, workers, steps
+        )
+    )
+    left_out = [t.files.case for t, found in zip(tasks, findings, strict=True) if not found.samples]
+    _finish(store, tasks[0], cases, left_out, source)
+    steps.end()
+    return Store.open(store)
+
+
+def unmet(dataset: DataSet, recipe: Recipe) -> list[Problem]:
+    """What a recipe needs and a data set does not have, told from file names and label table."""
+    where, problems = str(dataset.root), []
+    if not dataset.cases:
+        problems.append(Problem(where, "empty", "no case was found", "Add images with labels"))
+    if not recipe.modalities and recipe.channels not in (None, len(dataset.modalities)):
+        problems.append(
+            Problem(
+                where,
+                "channels",
+                f"{len(dataset.modalities)} modalities ({', '.join(dataset.modalities)}), "
+                f"{recipe.method} takes {recipe.channels}",
+                "Choose with --set data.modality=NAME",
+            )
+        )
+    elif recipe.channels not in (None, len(recipe.modalities or dataset.modalities)):
+        problems.append(
+            Problem(
+                where,
+                "channels",
+                f"{', '.join(recipe.modalities)} chosen, {recipe.method} takes {recipe.channels}",
+                "Change --set data.modality=NAME",
+            )
+        )
+    for structure in _structures_named(recipe):
+        if standard_name(structure) not in dataset.table.structures:
+            problems.append(
+                Problem(
+                    where,
+                    "structure",
+                    f"no structure {structure!r} among {', '.join(dataset.table.structures)}, "
+                    f"{recipe.method} needs it",
+                    "Name the label values in labels.json, or choose others in the settings",
+                )
+            )
+    for files in dataset.cases:
+        problems += _missing_files(files, recipe.modalities or dataset.modalities, recipe)
+    return problems
+
+
+def needs_labels(recipe: Recipe) -> bool:
+    """Whether images without labels are of no use to a recipe."""
+    return bool(_structures_named(recipe)) or any(d.has or d.lacks for d in recipe.draws)
+
+
+def _structures_named(recipe: Recipe) -> list[str]:
+    named = [*recipe.needs, *recipe.structures, *recipe.edits.lesion, *recipe.edits.organ]
+    for draw in recipe.draws:
+        named += [*draw.has, *draw.lacks]
+    return [name for name in dict.fromkeys(named) if name != ANY]
+
+
+def _missing_files(files: CaseFiles, modalities: Sequence[str], recipe: Recipe) -> list[Problem]:
+    missing = [name for name in modalities if name not in files.images]
+    problems = []
+    if missing:
+        found = f"no image of {', '.join(missing)}, found {', '.join(files.images) or 'none'}"
+        remedy = "Add it, choose other modalities, or take the case out"
+        problems.append(Problem(files.case, "modality", found, remedy))
+    if files.labels is None and needs_labels(recipe):
+        found = f"no labels, {recipe.method} learns from them"
+        problems.append(Problem(files.case, "labels", found, "Add them or take the case out"))
+    return problems
+
+
+def _content_problems(
+    dataset: DataSet, recipe: Recipe, known: Sequence[Problem], workers: int
+) -> list[Problem]:
+    """Problems inside the files of the cases that are complete, so that all are told at once."""
+    broken = {problem.where for problem in known}
+    try:
+        tasks = _tasks(dataset, recipe, {}, None)
+    except DataError:  # the label table lacks a structure: contents are judged without it
+        plain = Recipe(**recipe.model_dump() | {"structures": (), "draws": (), "needs": ()})
+        tasks = _tasks(dataset, plain, {}, None)
+    tasks = [
+        task
+        for task in tasks
+        if task.files.case not in broken and set(task.modalities) <= set(task.files.images)
+    ]
+    findings = _side_by_side(read_case, tasks, workers, _Steps(None, 0))
+    return [problem for finding in findings for problem in finding.problems]
+
+
+def _tasks(
+    dataset: DataSet, recipe: Recipe, splits: Mapping[str, str], folder: Path | None
+) -> list[Task]:
+    kept = dataset.table.keep(recipe.structures)
+    modalities = recipe.modalities or dataset.modalities
+    rule = f"{FORMAT} {recipe.model_dump_json()} {_names(dataset.table)} {modalities}"
+    tasks = []
+    for files in sorted(dataset.cases, key=lambda each: each.case):
+        key = hashlib.sha256(f"{rule} {_signature(files)}".encode()).hexdigest()
+        place = None if folder is None else folder / files.case
+        split = splits.get(files.patient, "")
+        tasks.append(Task(files, split, modalities, recipe, dataset.table, kept, place, key))
+    return tasks
+
+
+def _unserved(tasks: Sequence[Task], findings: Sequence[Finding]) -> list[Problem]:
+    """Draws without a single training sample, and patients without any label that one could use."""
+    recipe, kept = tasks[0].recipe, tasks[0].kept
+    problems = []
+    for draw in recipe.draws:
+        served = False
+        for task, finding in zip(tasks, findings, strict=True):
+            if task.split == "train" and finding.counts is not None and finding.plain is not None:
+                allowed = qualifying(draw, finding.counts, kept)
+                allowed[finding.plain["left_out"]] = False
+                served = served or bool(allowed.any())
+        if not served:
+            wanted = [*draw.has, *(f"no {name}" for name in draw.lacks)]
+            found = f"no training sample shows {', '.join(wanted) or 'enough'}"
+            found += f" ({draw.min_pixels} pixels at least)" if draw.has else ""
+            remedy = "Add such cases, or change --set data.seed so that training gets some"
+            problems.append(Problem(f"draw {draw.name}", "draw", found, remedy))
+    if recipe.draws and all(draw.has for draw in recipe.draws):
+        problems += _nothing_labelled(tasks, findings, recipe)
+    return problems
+
+
+def _nothing_labelled(
+    tasks: Sequence[Task], findings: Sequence[Finding], recipe: Recipe
+) -> list[Problem]:
+    labelled = {
+        task.files.patient
+        for task, finding in zip(tasks, findings, strict=True)
+        if finding.counts is not None and finding.counts[:, 1:].any()
+    }
+    wanted = ", ".join(tasks[0].kept.structures[1:])
+    found = f"nothing is labelled in the case, {recipe.method} needs {wanted}"
+    remedy = "Correct its labels or take the case out"
+    return [
+        Problem(task.files.case, "empty", found, remedy)
+        for task in tasks
+        if task.files.patient not in labelled
+    ]
+
+
+def _shared_codecs(
+    tasks: Sequence[Task], findings: Sequence[Finding], src: Path
+) -> tuple[Codec, ...] | None:
+    """The codecs that all cases share, fitted to the training cases; None if each has its own."""
+    recipe = tasks[0].recipe
+    if alone(recipe):
+        return None
+    training = [
+        finding.statistics
+        for task, finding in zip(tasks, findings, strict=True)
+        if task.split == "train" and finding.samples
+    ]
+    whole = [merge(parts, recipe.intensity) for parts in zip(*training, strict=True)]
+    return fit_codecs(recipe.intensity, whole, str(src))
+
+
+def _codecs_of(finding: Finding, shared: tuple[Codec, ...] | None) -> tuple[Codec, ...]:
+    if shared is not None:
+        return shared
+    assert finding.plain is not None
+    return tuple(Codec(**codec) for codec in finding.plain["codecs"])
+
+
+def _finish(
+    store: Path,
+    task: Task,
+    cases: Sequence[StoredCase],
+    left_out: Sequence[str],
+    source: Mapping[str, Any],
+) -> None:
+    """Clear away what was only needed on the way, and write store.json."""
+    recipe, kept = task.recipe, task.kept
+    example = next(case for case in cases if case.split == "train")
+    facts = Facts(
+        dims=recipe.dims,
+        size=recipe.size,
+        modalities=task.modalities,
+        structures=kept.structures,
+        codecs=example.codecs,
+    )
+    content = {
+        "format": FORMAT,
+        "recipe": recipe.model_dump(mode="json"),
+        "facts": facts.model_dump(mode="json"),
+        "table": _names(kept),
+        "cases": [case.as_dict() for case in cases],
+        "left_out": list(left_out),
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    content["facts"] = facts.model_copy(update={"fingerprint": digest}).model_dump(mode="json")
+    content["source"] = source
+    for folder in (store / "cases").iterdir():
+        if folder.name not in {case.case for case in cases}:
+            shutil.rmtree(folder)
+    write_json(store / "store.json", content)
+    _clear(store)
+
+
+def _clear(store: Path) -> None:
+    """Take away what a finished store does not need; again, if a run was killed at just that."""
+    if not (store / _MARK).exists():
+        return
+    for leftover in [*store.glob("cases/*/case.json"), *store.rglob(".*.part")]:
+        leftover.unlink()
+    (store / _MARK).unlink()
+
+
+def _names(table: LabelTable) -> dict[str, str]:
+    """Every value of a table with its structure's name, aliases included, for JSON."""
+    names = dict(table.names) | {a: table.names[v] for a, v in table.aliases.items()}
+    return {str(value): name for value, name in sorted(names.items())}
+
+
+def _signatures(dataset: DataSet) -> dict[str, Any]:
+    return {files.case: _signature(files) for files in sorted(dataset.cases, key=lambda c: c.case)}
+
+
+def _signature(files: CaseFiles) -> list[Any]:
+    """Name, size and time of each file of a case: what tells that none was replaced."""
+    paths = [*files.images.values(), *([files.labels] if files.labels else [])]
+    found = []
+    for path in paths:
+        status = path.stat()
+        found.append([path.name, status.st_size, status.st_mtime_ns])
+    return [files.patient, list(files.images), found]
+
+
+def _same_store(store: Path, recipe: Recipe, source: Mapping[str, Any]) -> Store:
+    found = Store.open(store)
+    if found.recipe != recipe:
+        there, asked = found.recipe.model_dump(), recipe.model_dump()
+        differing = [
+            f"{k}: {there[k]} there, {asked[k]} asked" for k in asked if asked[k] != there[k]
+        ]
+        raise SettingsError(
+            f"{store}: a store for another recipe ({'; '.join(differing)}). Choose another folder, "
+            "or delete this one."
+        )
+    if found.source != source:
+        raise DataError(
+            f"{store}: a store of other files ({found.source['layout']}, "
+            f"{len(found.source['files'])} cases); the data set was changed or is another one. "
+            "Choose another folder, or delete this one."
+        )
+    _clear(store)
+    return found
+
+
+def _claim(store: Path, recipe: Recipe) -> None:
+    """Mark the folder as a store in the making; refuse one with other things in it."""
+    taken = store.exists() and (not store.is_dir() or any(store.iterdir()))
+    if taken and not (store / _MARK).exists():
+        raise DataError(f"{store}: not empty, and not a store. Choose a new folder for the store.")
+    write_json(store / _MARK, {"recipe": recipe.model_dump(mode="json")})
+
+
+def _withdraw(store: Path) -> None:
+    shutil.rmtree(store / "cases", ignore_errors=True)
+    (store / _MARK).unlink(missing_ok=True)
+    if not any(store.iterdir()):
+        store.rmdir()
+
+
+class _Steps:
+    """Counts steps for a progress bar."""
+
+    def __init__(self, progress: Progress | None, total: int):
+        self.progress, self.total, self.done = progress, total, 0
+
+    def one(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+    def end(self) -> None:
+        if self.progress is not None and self.done < self.total:
+            self.progress(self.total, self.total)
+
+
+def _side_by_side(
+    work: Callable[[In], Out], tasks: Iterable[In], workers: int, steps: _Steps
+) -> Iterator[Out]:
+    """Results in the order of the tasks, several worked on at a time; on an error none is begun."""
+    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+    try:
+        for result in pool.map(work, tasks):
+            steps.one()
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)

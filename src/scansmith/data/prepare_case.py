@@ -1,0 +1,293 @@
+"""Preparing one case: files -> grid of the recipe -> int16 arrays in the store.
+
+Where the intensity codec follows from the case alone, a case is read and packed in one go. Where
+it takes all training cases, the resampled image waits as raw.npy until they have been read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scansmith.data.draws import count_pixels, qualifying
+from scansmith.data.intensity import Statistics, fit_codecs, measure
+from scansmith.data.resample import (
+    axis_codes,
+    fit_axes,
+    moved_affine,
+    resample_image,
+    resample_nearest,
+    standard_affine,
+    to_standard,
+)
+from scansmith.data.store import BACKGROUND, Levels, StoredCase, write_array, write_json
+from scansmith.io import read_scan
+from scansmith.labels.table import LabelTable
+from scansmith.recipe import Codec, Recipe
+from scansmith.scan import CaseFiles, DataError, Problem, Scan
+
+
+@dataclass(frozen=True)
+class Task:
+    """One case to prepare.
+
+    Attributes:
+        modalities: to take, in this order.
+        table, kept: label tables of the data set and of the store.
+        folder: where the arrays go; None: only look for problems.
+        key: changes when the source files or the recipe do.
+    """
+
+    files: CaseFiles
+    split: str
+    modalities: tuple[str, ...]
+    recipe: Recipe
+    table: LabelTable
+    kept: LabelTable
+    folder: Path | None
+    key: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What reading a case gave: what goes into the store's index, or problems.
+
+    `counts` (N, K) and `statistics` (one a modality) are of the prepared samples.
+    """
+
+    problems: tuple[Problem, ...] = ()
+    plain: Mapping[str, Any] | None = None
+    counts: np.ndarray | None = None
+    statistics: tuple[Statistics, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        """N; 0 for a case without any sample for the recipe."""
+        return len(self.counts) if self.counts is not None else 0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A case on the recipe's grid: raw image float32 (N, C, *S), labels uint8 (N, *S)."""
+
+    image: np.ndarray
+    labels: np.ndarray
+    left_out: tuple[int, ...]
+    affine: np.ndarray
+    axis_codes: str
+    labelled: bool
+
+
+def read_case(task: Task) -> Finding:
+    """Read, check and resample a case; take over what an interrupted run had finished."""
+    known = _finished(task)
+    if known is not None:
+        return known
+    try:
+        prepared = to_grid(_read(task), task)
+        counts = count_pixels(prepared.labels, len(task.kept.values))
+        statistics = _measure(prepared, counts, task)
+        codecs = None
+        if alone(task.recipe) and len(counts):
+            codecs = fit_codecs(task.recipe.intensity, statistics, task.files.case)
+    except DataError as error:
+        return Finding(problems=_problems(task.files.case, error))
+    plain = _describe(prepared, task)
+    if task.folder is not None:
+        write_array(task.folder / "labels.npy", prepared.labels)
+        write_array(task.folder / "counts.npy", counts)
+        if codecs is None:
+            write_array(task.folder / "raw.npy", prepared.image)
+        else:
+            plain |= _pack(prepared.image, prepared.labels, codecs, task.folder)
+        _note(task, plain, statistics)
+    return Finding((), plain, counts, statistics)
+
+
+def pack_case(task: Task, finding: Finding, codecs: tuple[Codec, ...]) -> StoredCase:
+    """Bring a case that was read to network range, unless that is done.
+
+    Raises:
+        DataError: the case has to be read again and cannot be.
+    """
+    folder = task.folder
+    if folder is None or finding.plain is None:
+        raise ValueError(f"{task.files.case} was only checked")
+    wanted = [codec.model_dump() for codec in codecs]
+    plain = dict(finding.plain)
+    if not alone(task.recipe) and plain.get("codecs") != wanted:
+        if not (folder / "raw.npy").exists():
+            (folder / "case.json").unlink(missing_ok=True)
+            again = read_case(task)
+            if again.problems:
+                raise DataError(again.problems)
+        raw = np.load(folder / "raw.npy", allow_pickle=False)
+        labels = np.load(folder / "labels.npy", allow_pickle=False)
+        plain |= _pack(raw, labels, codecs, folder)
+        _note(task, plain, finding.statistics)
+    (folder / "raw.npy").unlink(missing_ok=True)
+    return StoredCase.from_dict(plain | {"split": task.split})
+
+
+def alone(recipe: Recipe) -> bool:
+    """Whether the intensity codec follows from a case alone."""
+    return recipe.intensity.kind == "window" or recipe.intensity.scope == "case"
+
+
+def to_grid(scan: Scan, task: Task) -> Prepared:
+    """A scan on its recipe's grid, in raw units; empty slices at both ends are gone."""
+    recipe = task.recipe
+    image = to_standard(np.asarray(scan.image), scan.affine)
+    indices = np.zeros(image.shape[1:], dtype=np.uint8)
+    if scan.labels is not None:
+        indices = _kept_indices(to_standard(scan.labels, scan.affine), task)
+    affine = standard_affine(scan.affine, scan.image.shape[1:])
+    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
+    axes = fit_axes(image.shape[1:], spacing_mm.tolist(), recipe)
+    lowest = image.min(axis=(1, 2, 3)).astype(np.float32)
+    zero_means_nothing = recipe.intensity.foreground_only or recipe.intensity.background is not None
+    pad = np.zeros_like(lowest) if zero_means_nothing else lowest
+    moved = resample_image(image, axes, pad)
+    if zero_means_nothing:
+        moved[resample_nearest(image == 0, axes, pad=1)] = 0
+    labels = resample_nearest(indices, axes)
+    first, last, left_out = _enough(moved, lowest, recipe)
+    if recipe.dims == 2:
+        moved, labels = moved[:, first:last].transpose(1, 0, 2, 3), labels[first:last]
+    else:
+        moved, labels = moved[None][first:last], labels[None][first:last]
+    affine = moved_affine(affine, axes)
+    if recipe.dims == 2:
+        affine[:3, 3] += affine[:3, 2] * first
+    return Prepared(
+        np.ascontiguousarray(moved),
+        np.ascontiguousarray(labels),
+        left_out,
+        affine,
+        axis_codes(scan.affine),
+        scan.labels is not None,
+    )
+
+
+def _read(task: Task) -> Scan:
+    """The scan with the recipe's modalities, in its order."""
+    images = task.files.images
+    stacked = len(images) > 1 and len(set(images.values())) == 1
+    wanted = dict(images) if stacked else {name: images[name] for name in task.modalities}
+    files = CaseFiles(task.files.case, wanted, task.files.labels, task.files.patient)
+    scan = read_scan(files, table=task.table)
+    order = [scan.modalities.index(name) for name in task.modalities]
+    image = scan.image if order == list(range(len(scan.image))) else scan.image[order]
+    return Scan(scan.case, image, scan.affine, task.modalities, scan.labels, scan.patient)
+
+
+def _kept_indices(values: np.ndarray, task: Task) -> np.ndarray:
+    """Label values to structure indices of the store; what is not kept is background."""
+    to_kept = np.zeros(len(task.table.values), dtype=np.uint8)
+    for index, value in enumerate(task.table.values):
+        if value in task.kept.values:
+            to_kept[index] = task.kept.values.index(value)
+    return to_kept[task.table.encode(values)]
+
+
+def _enough(
+    image: np.ndarray, lowest: np.ndarray, recipe: Recipe
+) -> tuple[int, int, tuple[int, ...]]:
+    """Samples with enough in them: first, end, and those between that have too little."""
+    above = (image > lowest.reshape(-1, 1, 1, 1)).any(axis=0)
+    shares = above.mean(axis=(1, 2)) if recipe.dims == 2 else above.mean(keepdims=True).ravel()
+    enough = np.flatnonzero(shares >= recipe.min_foreground)
+    if not len(enough):
+        return 0, 0, ()
+    first, end = int(enough[0]), int(enough[-1]) + 1
+    missing = sorted(set(range(first, end)) - set(enough.tolist()))
+    return first, end, tuple(sample - first for sample in missing)
+
+
+def _measure(prepared: Prepared, counts: np.ndarray, task: Task) -> tuple[Statistics, ...]:
+    """Statistics over the samples that count.
+
+    For a data set's statistics these are the ones that any draw with `has` may take (METHODS.md
+    1.1: all pixels of the training slices); for a case's, all that are not left out.
+    """
+    chosen = np.ones(len(counts), dtype=bool)
+    asking = [draw for draw in task.recipe.draws if draw.has]
+    if asking and not alone(task.recipe):
+        chosen = np.any([qualifying(draw, counts, task.kept) for draw in asking], axis=0)
+    chosen[list(prepared.left_out)] = False
+    image = prepared.image if chosen.all() else prepared.image[chosen]
+    return tuple(measure(image[:, c], task.recipe.intensity) for c in range(image.shape[1]))
+
+
+def _describe(prepared: Prepared, task: Task) -> dict[str, Any]:
+    width, height, depth = np.linalg.norm(prepared.affine[:3, :3], axis=0)
+    return {
+        "case": task.files.case,
+        "patient": task.files.patient,
+        "samples": len(prepared.labels),
+        "left_out": list(prepared.left_out),
+        "grid_mm": [float(depth), float(height), float(width)],
+        "affine": prepared.affine.tolist(),
+        "axis_codes": prepared.axis_codes,
+        "labelled": prepared.labelled,
+    }
+
+
+def _pack(
+    raw: np.ndarray, labels: np.ndarray, codecs: tuple[Codec, ...], folder: Path
+) -> dict[str, Any]:
+    """Write image.npy; returns what the index has to know of it."""
+    packed = np.empty(raw.shape, dtype=np.int16)
+    levels = []
+    for c, codec in enumerate(codecs):
+        network = codec.encode(raw[:, c])
+        levels.append(Levels.of(network, codec))
+        packed[:, c] = levels[-1].pack(network)
+        if codec.background is not None:
+            packed[:, c][raw[:, c] == 0] = BACKGROUND
+    write_array(folder / "image.npy", packed)
+    digest = hashlib.sha256(packed.data)
+    digest.update(np.ascontiguousarray(labels).data)
+    return {
+        "codecs": [codec.model_dump() for codec in codecs],
+        "levels": [vars(each) for each in levels],
+        "sha256": digest.hexdigest(),
+    }
+
+
+def _note(task: Task, plain: Mapping[str, Any], statistics: tuple[Statistics, ...]) -> None:
+    """Say that the case is done so far, after its arrays are written."""
+    assert task.folder is not None
+    numbers = [each.as_dict() for each in statistics]
+    write_json(
+        task.folder / "case.json", {"key": task.key, "plain": dict(plain), "statistics": numbers}
+    )
+
+
+def _finished(task: Task) -> Finding | None:
+    """What an earlier, interrupted run found in the same files for the same recipe."""
+    if task.folder is None:
+        return None
+    try:
+        note = json.loads((task.folder / "case.json").read_text(encoding="utf-8"))
+        if note["key"] != task.key:
+            return None
+        counts = np.load(task.folder / "counts.npy", allow_pickle=False)
+    except (OSError, ValueError, KeyError):
+        return None
+    packed = (task.folder / "image.npy").exists() and "codecs" in note["plain"]
+    if not packed and not (task.folder / "raw.npy").exists():
+        return None
+    return Finding((), note["plain"], counts, tuple(Statistics(**s) for s in note["statistics"]))
+
+
+def _problems(case: str, error: DataError) -> tuple[Problem, ...]:
+    if error.problems:
+        return error.problems
+    return (Problem(case, "unreadable", str(error).rstrip("."), "Replace the file"),)
