@@ -140,7 +140,10 @@ def save(run: Path, kind: str, tensors: Mapping[str, Tensor], progress: Progress
     seen: dict[str, Any] = {}
 
     def write(temporary: Path) -> None:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(plain, temporary)
+        temporary.chmod(mode)  # safetensors makes files that only their owner can read
         seen["bytes"] = temporary.stat().st_size
         with open(temporary, "rb") as file:
             seen["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +16,66 @@ from scansmith.train import checkpoint
 from scansmith.train.checkpoint import Progress
 
 MAY_DIFFER = (
-    "versions",
+    "versions.*",
     "store",
+    "store.path",
+    "store_path",
     "created",
     "command",
     "host",
-    "loop",
+    "loop.*",
     "settings.train.steps",
     "settings.train.device",
     "settings.train.threads",
     "settings.train.keep",
 )
-"""Parts of a record that do not decide what a training comes to, or not its first steps.
+"""Parts of a record that do not decide what a step comes to; `.*` stands for all below.
 
-The store may be moved: its content is known by facts.fingerprint.
+The store may have moved: its content is known by its fingerprint.
 """
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Keep other processes from training in a folder; the system lets go when this one dies.
+
+    Raises:
+        RunError: another process trains here, or the folder cannot be made.
+    """
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        file = open(run / ".lock", "a")  # noqa: SIM115
+    except OSError as error:
+        raise RunError(
+            f"{run}: cannot be a run folder ({error.strerror}). Choose another."
+        ) from error
+    with file:
+        try:
+            _lock(file.fileno())
+        except BlockingIOError as error:
+            raise RunError(
+                f"{run}: another process trains here. Wait for it, or choose another folder."
+            ) from error
+        yield
+
+
+def _lock(handle: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError(*error.args) from error
+    else:
+        import fcntl
+
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # a network folder without locks: go on without
+            return
 
 
 def open_run(
@@ -60,9 +108,10 @@ def open_run(
     old = checkpoint.read_json(path)
     differences = compare(old, new)
     if differences:
+        more = f" and {len(differences) - 8} more" if len(differences) > 8 else ""
         raise RunError(
-            f"{run}: holds another run: {'; '.join(differences)}. Resume with the run's own "
-            "method, settings and data, or choose another folder."
+            f"{run}: holds another run: {'; '.join(differences[:8])}{more}. Resume with the run's "
+            "own method, settings and data, or choose another folder."
         )
     checkpoint.sweep(run)
     there = checkpoint.steps(run)
@@ -81,10 +130,12 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     before, after = dict(_leaves(old)), dict(_leaves(new))
     found = []
     for name in sorted(before.keys() | after.keys()):
-        if any(name == free or name.startswith(free + ".") for free in MAY_DIFFER):
+        if any(fnmatchcase(name, free) for free in MAY_DIFFER):
             continue
         if name not in before or name not in after or before[name] != after[name]:
-            was, now = (_short(side.get(name, "nothing")) for side in (before, after))
+            was, now = (
+                _short(side[name]) if name in side else "absent" for side in (before, after)
+            )
             found.append(f"{name} was {was} and is now {now}")
     return found
 

@@ -21,12 +21,12 @@ from scansmith.scan import Batch, SettingsError
 from scansmith.settings import TrainSettings
 from scansmith.train import checkpoint
 from scansmith.train.allocator import keep_freed_memory
+from scansmith.train.arena import Arena
 from scansmith.train.checkpoint import Best, Progress
-from scansmith.train.folder import open_run
+from scansmith.train.conditions import Interrupt, training_conditions
+from scansmith.train.folder import held, open_run
 from scansmith.train.monitor import Log, draw_curves
 from scansmith.train.pictures import save_grid
-from scansmith.train.table import Table
-from scansmith.train.world import Interrupt, training_world
 
 Batches = Callable[[int], Mapping[str, Batch]]
 Validate = Callable[[Game], Mapping[str, float]]
@@ -65,15 +65,15 @@ def fit(
     run = Path(run)
     keep_freed_memory()
     device = choose_device(settings.device)
-    with training_world(device, settings.threads) as threads:
+    with held(run), training_conditions(device, settings.threads) as threads:
         start = open_run(run, record, settings, threads, resume)
-        table = Table(game, settings, device)
+        arena = Arena(game, settings, device)
         if start is None:
-            start = table.progress(Progress(step=0, threads=threads))
-            checkpoint.save(run, "step", table.tensors(), start)
+            start = arena.progress(Progress(step=0, threads=threads))
+            checkpoint.save(run, "step", arena.tensors(), start)
         else:
             tensors, start = checkpoint.load(run, "step", start.step)
-            table.restore(tensors, start, str(run))
+            arena.restore(tensors, start, str(run))
         with Log(run, start.step) as log, Interrupt() as interrupt:
             if start.threads != threads and start.step > 0:
                 log.note(
@@ -81,10 +81,10 @@ def fit(
                     f"resumed with {threads} threads after {start.threads}: from here on the "
                     "last digits may differ from those of an uninterrupted run",
                 )
-            diary = _Diary(run, settings, table, log, start, threads)
+            diary = _Diary(run, settings, arena, log, start, threads)
             for step in range(start.step + 1, settings.steps + 1):
                 torch.manual_seed(chance_seed(settings.seed, step, TRAINING))
-                values = table.step(step, batches(step), str(run))
+                values = arena.step(step, batches(step), str(run))
                 diary.count(step, values)
                 if _due(step, settings.validate_every or settings.checkpoint_every, settings):
                     diary.validate(step, validate)
@@ -99,6 +99,7 @@ def fit(
                         f"{run}: stopped after step {step} of {settings.steps} and saved. "
                         "Go on with resume."
                     )
+        arena.rest()
         draw_curves(run)
 
 
@@ -136,12 +137,12 @@ class _Diary:
         self,
         run: Path,
         settings: TrainSettings,
-        table: Table,
+        arena: Arena,
         log: Log,
         start: Progress,
         threads: int,
     ):
-        self.run, self.settings, self.table, self.log = run, settings, table, log
+        self.run, self.settings, self.arena, self.log = run, settings, arena, log
         self.threads, self.best = threads, start.best
         self.running: dict[str, tuple[float, float]] = dict(start.running)
         self.began = time.monotonic() - start.seconds
@@ -155,9 +156,9 @@ class _Diary:
         if step == 1 or _due(step, self.settings.log_every, self.settings):
             running = {name: self.running[name][0] / self.running[name][1] for name in values}
             row: dict[str, Any] = {"step": step, "seconds": self.seconds, **values}
-            self.log.write({**row, "running": running, "watch": self.table.watch()})
+            self.log.write({**row, "running": running, "watch": self.arena.watch()})
             self.line = "  ".join(
-                f"{player.name} {running[player.name]:.4g}" for player in self.table.players
+                f"{player.name} {running[player.name]:.4g}" for player in self.arena.players
             )
 
     @property
@@ -169,7 +170,7 @@ class _Diary:
         if validate is None:
             return
         torch.manual_seed(chance_seed(self.settings.seed, step, VALIDATION))
-        with self.table.showing() as game:
+        with self.arena.showing() as game:
             metrics = {name: float(value) for name, value in validate(game).items()}
         self.log.write({"step": step, "seconds": self.seconds, "validation": metrics})
         if not metrics:
@@ -177,7 +178,7 @@ class _Diary:
         metric, value = next(iter(metrics.items()))
         if np.isfinite(value) and (self.best is None or value < self.best.value):
             self.best = Best(metric=metric, value=value, step=step)
-            tensors = self.table.tensors(only_weights=True)
+            tensors = self.arena.tensors(only_weights=True)
             checkpoint.save(self.run, "best", tensors, self._progress(step))
             checkpoint.prune(self.run, "best", 1)
 
@@ -185,20 +186,20 @@ class _Diary:
         """Save the sample grid and the loss curves of this step."""
         if panels is not None:
             torch.manual_seed(chance_seed(self.settings.seed, step, PICTURES))
-            with self.table.showing() as game:
+            with self.arena.showing() as game:
                 shown = panels(game)
             save_grid(shown, self.run / "samples" / f"step_{step:06d}.png")
         draw_curves(self.run)
 
     def save(self, step: int) -> None:
         """Write the checkpoint of this step, if the weights deserve it."""
-        self.table.refuse_broken_weights(step, str(self.run))
+        self.arena.refuse_broken_weights(step, str(self.run))
         self.log.sync()
-        checkpoint.save(self.run, "step", self.table.tensors(), self._progress(step))
+        checkpoint.save(self.run, "step", self.arena.tensors(), self._progress(step))
         checkpoint.prune(self.run, "step", self.settings.keep)
 
     def _progress(self, step: int) -> Progress:
-        return self.table.progress(
+        return self.arena.progress(
             Progress(
                 step=step,
                 seconds=self.seconds,
@@ -215,4 +216,5 @@ def _due(step: int, every: int, settings: TrainSettings) -> bool:
 
 def _pictured(step: int, settings: TrainSettings) -> bool:
     every = settings.sample_every
-    return step in settings.sample_at or bool(every and step % every == 0)
+    asked = step in settings.sample_at or bool(every and step % every == 0)
+    return asked or step == settings.steps

@@ -123,7 +123,7 @@ def draw_curves(run: Path, log_y: bool | None = None) -> Path:
     """
     from matplotlib.figure import Figure
 
-    rows = [row for row in read_rows(run / LOG) if "running" in row]
+    rows = [row for row in read_rows(run / LOG) if isinstance(row.get("running"), dict)]
     rows = rows[:: max(1, len(rows) // 2000)]
     names = list(dict.fromkeys(name for row in rows for name in row["running"]))
     players = [name for name in names if any(n.startswith(name + ".") for n in names)]
@@ -134,14 +134,22 @@ def draw_curves(run: Path, log_y: bool | None = None) -> Path:
         seen: list[float] = []
         for term in terms if len(terms) == 1 else [*terms, player]:
             points = [
-                (r["step"], r[term], r["running"][term]) for r in rows if r.get(term) is not None
+                (r["step"], r[term], r["running"][term])
+                for r in rows
+                if isinstance(r.get(term), float) and isinstance(r["running"].get(term), float)
             ]
+            if not points:
+                continue
             x, raw, mean = zip(*points, strict=True)
             label = term.removeprefix(player + ".") if term != player else "sum"
             (line,) = axes.plot(x, mean, label=label, linewidth=1.4)
             axes.plot(x, raw, color=line.get_color(), alpha=0.25, linewidth=0.8)
             seen += [*raw, *mean]
-        positive = min(seen) > 0 and (max(seen) > 20 * min(seen) if log_y is None else log_y)
+        positive = (
+            bool(seen)
+            and min(seen) > 0
+            and (max(seen) > 20 * min(seen) if log_y is None else log_y)
+        )
         axes.set_yscale("log" if positive else "linear")
         axes.set_title(player, loc="left", fontsize=10)
         axes.set_xlabel("step")

@@ -13,7 +13,7 @@ import torch
 
 
 @contextmanager
-def training_world(device: torch.device, threads: int) -> Iterator[int]:
+def training_conditions(device: torch.device, threads: int) -> Iterator[int]:
     """Set threads and determinism for the time of training, and leave chance as it was found.
 
     Deterministic algorithms are asked for on the CPU only, where they cost nothing; some of

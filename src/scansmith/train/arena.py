@@ -1,4 +1,4 @@
-"""The table that a game is played at: the players with their optimisers, pools and averages."""
+"""The arena that a game is played in: the players with their optimisers, pools and averages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POOLS = 3
 
 
 @dataclass(frozen=True)
-class Seat:
+class Side:
     """A player with what it moves."""
 
     player: Player
@@ -29,17 +29,24 @@ class Seat:
     optimiser: torch.optim.Optimizer
 
 
-class Table:
+class Arena:
     """A game in training: `step` moves it on, `tensors` and `restore` are its whole state."""
 
     def __init__(self, game: Game, settings: TrainSettings, device: torch.device):
         self.game, self.settings, self.device = game.to(device), settings, device
         self.players = game.players()
-        self.seats = [self._seat(player) for player in self.players]
+        self.sides = [self._side(player) for player in self.players]
         self.groups = list(game.pools)
         self.pools = [ImagePool(game.pools[group]) for group in self.groups]
         self.averages = self._start_averages()
         self.critics_scene: Scene = {}
+        self._norms = {
+            module
+            for player in self.players
+            for network in player.moves
+            for module in network.modules()
+            if isinstance(module, _BatchNorm) and module.running_mean is not None
+        }
         _refuse_shared_networks(self.players)
 
     def step(self, step: int, batch: Mapping[str, Batch], where: str) -> dict[str, float]:
@@ -49,35 +56,35 @@ class Table:
             RunError: a term is not finite.
         """
         placed = {name: _placed(samples, self.device) for name, samples in batch.items()}
-        generators = [p for p in self.players if not p.critic]
-        self._stage([n for player in generators for n in player.moves])
+        generators = [side.player for side in self.sides if not side.player.critic]
+        self._stage([network for player in generators for network in player.moves])
         with self._autocast():
             scene = {name: _full(tensor) for name, tensor in self.game.play(placed).items()}
         self.critics_scene = self._through_pools(scene, step)
         values: dict[str, float] = {}
-        for seat in self.seats:
-            last = seat.player is generators[-1] if generators else True
-            terms = self._turn(seat, scene, step, keep_graph=not (last or seat.player.critic))
-            values.update(_values(seat.player, terms, step, where))
+        for side in self.sides:
+            others_follow = any(side.player is player for player in generators[:-1])
+            terms = self._turn(side, scene, step, keep_graph=others_follow)
+            values.update(_values(side.player, terms, step, where))
         self._average(step)
         return values
 
-    def _turn(self, seat: Seat, scene: Scene, step: int, keep_graph: bool) -> Terms:
-        player = seat.player
+    def _turn(self, side: Side, scene: Scene, step: int, keep_graph: bool) -> Terms:
+        player = side.player
         self._stage(player.moves)
         with self._autocast():
             terms = player.loss(self.critics_scene if player.critic else scene)
         loss = torch.stack([term.float().reshape(()) for term in terms.values()]).sum()
-        for parameter in seat.parameters:
+        for parameter in side.parameters:
             parameter.grad = None
-        torch.autograd.backward(loss, inputs=list(seat.parameters), retain_graph=keep_graph)
+        torch.autograd.backward(loss, inputs=list(side.parameters), retain_graph=keep_graph)
         if self.settings.clip_norm:
-            nn.utils.clip_grad_norm_(seat.parameters, self.settings.clip_norm)
+            nn.utils.clip_grad_norm_(side.parameters, self.settings.clip_norm)
         if player.rate is not None:
-            for group in seat.optimiser.param_groups:
+            for group in side.optimiser.param_groups:
                 group["lr"] = player.learning_rate * player.rate(step)
-        seat.optimiser.step()
-        for parameter in seat.parameters:
+        side.optimiser.step()
+        for parameter in side.parameters:
             parameter.grad = None
         return terms
 
@@ -92,7 +99,7 @@ class Table:
         """The game in evaluation mode, without gradients, with averaged weights if it has any."""
         state = self.game.state_dict()
         kept = {name: state[name].clone() for name in self.averages}
-        self.game.eval()
+        self.rest()
         try:
             with torch.no_grad(), self._autocast():
                 for name, average in self.averages.items():
@@ -109,10 +116,10 @@ class Table:
         named |= {f"average/{name}": t for name, t in self.averages.items()}
         if only_weights:
             return named
-        for seat in self.seats:
-            for number, parameter in enumerate(seat.parameters):
-                for what, tensor in seat.optimiser.state.get(parameter, {}).items():
-                    named[f"optimiser/{seat.player.name}/{number}/{what}"] = tensor
+        for side in self.sides:
+            for number, parameter in enumerate(side.parameters):
+                for what, tensor in side.optimiser.state.get(parameter, {}).items():
+                    named[f"optimiser/{side.player.name}/{number}/{what}"] = tensor
         for number, pool in enumerate(self.pools):
             for slot, sample in enumerate(pool.slots):
                 for part, tensor in enumerate(sample):
@@ -129,40 +136,42 @@ class Table:
         Raises:
             RunError: it is of another game.
         """
-        state = self.game.state_dict()
-        wanted = {f"weights/{name}": t for name, t in state.items()}
-        wanted |= {f"average/{name}": t for name, t in self.averages.items()}
-        match(
-            {n: t for n, t in tensors.items() if n.startswith(("weights/", "average/"))},
-            wanted,
-            where,
-        )
+        weights = self.tensors(only_weights=True)
+        match(tensors, {**weights, **self._wanted(tensors, progress, where)}, where)
         with torch.no_grad():
-            for name, tensor in wanted.items():
+            for name, tensor in weights.items():
                 tensor.copy_(tensors[name])
-        for seat in self.seats:
-            self._restore_optimiser(seat, tensors, where)
-        self._restore_pools(tensors, progress, where)
+        for side in self.sides:
+            prefix = f"optimiser/{side.player.name}/"
+            state: dict[int, dict[str, Tensor]] = {}
+            for name in filter(lambda name: name.startswith(prefix), tensors):
+                number, what = name.removeprefix(prefix).split("/")
+                state.setdefault(int(number), {})[what] = tensors[name]
+            groups = side.optimiser.state_dict()["param_groups"]
+            side.optimiser.load_state_dict({"state": state, "param_groups": groups})
+        for place, pool in enumerate(self.pools):
+            pool.slots = [
+                tuple(
+                    tensors[f"pool/{place}/{slot}/{part}"].to(self.device)
+                    for part in range(len(self.groups[place]))
+                )
+                for slot in range(progress.pools[place])
+            ]
 
-    def _restore_optimiser(self, seat: Seat, tensors: Mapping[str, Tensor], where: str) -> None:
-        prefix = f"optimiser/{seat.player.name}/"
-        found = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        moved = {name.split("/")[0] for name in found}
+    def _wanted(
+        self, tensors: Mapping[str, Tensor], progress: Progress, where: str
+    ) -> dict[str, Tensor]:
+        """Names and shapes of the optimisers' and the pools' tensors that are to be there.
+
+        A parameter that no loss has reached yet has no optimiser state.
+        """
         wanted: dict[str, Tensor] = {}
-        for number, parameter in enumerate(seat.parameters):
-            if str(number) in moved:
-                wanted[f"{number}/step"] = torch.zeros(())
-                wanted[f"{number}/exp_avg"] = wanted[f"{number}/exp_avg_sq"] = parameter
-        match(found, wanted, f"{where}, optimiser of {seat.player.name}")
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in found.items():
-            number_text, what = name.split("/")
-            state.setdefault(int(number_text), {})[what] = tensor
-        seat.optimiser.load_state_dict(
-            {"state": state, "param_groups": seat.optimiser.state_dict()["param_groups"]}
-        )
-
-    def _restore_pools(self, tensors: Mapping[str, Tensor], progress: Progress, where: str) -> None:
+        for side in self.sides:
+            for number, parameter in enumerate(side.parameters):
+                name = f"optimiser/{side.player.name}/{number}"
+                if f"{name}/step" in tensors:
+                    wanted[f"{name}/step"] = torch.zeros(())
+                    wanted[f"{name}/exp_avg"] = wanted[f"{name}/exp_avg_sq"] = parameter
         sizes = [pool.size for pool in self.pools]
         if len(progress.pools) != len(sizes) or any(
             not 0 <= n <= size for n, size in zip(progress.pools, sizes, strict=True)
@@ -171,15 +180,19 @@ class Table:
                 f"{where}: found image pools with {list(progress.pools)} samples, expected at most "
                 f"{sizes}. Use the settings that the run was trained with."
             )
-        for number, (pool, group) in enumerate(zip(self.pools, self.groups, strict=True)):
-            names = [
-                [f"pool/{number}/{slot}/{part}" for part in range(len(group))]
-                for slot in range(progress.pools[number])
-            ]
-            lost = [name for row in names for name in row if name not in tensors]
-            if lost:
-                raise RunError(f"{where}: {lost[0]} is missing. Delete the newest checkpoint.")
-            pool.slots = [tuple(tensors[n].to(self.device) for n in row) for row in names]
+        for place, group in enumerate(self.groups):
+            for part in range(len(group)):
+                first = tensors.get(f"pool/{place}/0/{part}", torch.zeros(()))
+                for slot in range(progress.pools[place]):
+                    wanted[f"pool/{place}/{slot}/{part}"] = first
+        return wanted
+
+    def rest(self) -> None:
+        """Leave the game as a finished one: in evaluation mode, nothing frozen."""
+        self.game.eval()
+        self.game.requires_grad_(True)
+        for module in self._norms:
+            module.track_running_stats = True
 
     def refuse_broken_weights(self, step: int, where: str) -> None:
         """Keep weights that are not finite out of checkpoints.
@@ -187,23 +200,23 @@ class Table:
         Raises:
             RunError: naming the player.
         """
-        for seat in self.seats:
-            sums = torch.stack([p.detach().float().sum() for p in seat.parameters])
+        for side in self.sides:
+            sums = torch.stack([p.detach().float().sum() for p in side.parameters])
             if not bool(torch.isfinite(sums).all()):
                 raise RunError(
-                    f"{where}: the weights of player {seat.player.name} are not finite at step "
+                    f"{where}: the weights of player {side.player.name} are not finite at step "
                     f"{step}. Lower its learning rate or set train.clip_norm, and resume from the "
                     "last checkpoint, which is whole."
                 )
 
-    def _seat(self, player: Player) -> Seat:
-        parameters = tuple(p for network in player.moves for p in network.parameters())
+    def _side(self, player: Player) -> Side:
+        parameters = tuple(dict.fromkeys(p for n in player.moves for p in n.parameters()))
         rate, betas = player.learning_rate, player.betas
         try:
             optimiser = torch.optim.Adam(parameters, rate, betas, fused=True)
         except RuntimeError:  # the device has no fused form
             optimiser = torch.optim.Adam(parameters, rate, betas)
-        return Seat(player, parameters, optimiser)
+        return Side(player, parameters, optimiser)
 
     def _stage(self, networks: Sequence[nn.Module]) -> None:
         """Free `networks` to learn and freeze the rest, weights and buffers.
@@ -213,16 +226,15 @@ class Table:
         """
         self.game.eval()
         self.game.requires_grad_(False)
-        for player in self.players:
-            for network in player.moves:
-                live = any(network is other for other in networks)
-                if live:
-                    network.train()
-                    network.requires_grad_(True)
-                for module in network.modules():
-                    if isinstance(module, _BatchNorm) and module.running_mean is not None:
-                        module.train()
-                        module.track_running_stats = live
+        for norm in self._norms:
+            norm.train()
+            norm.track_running_stats = False
+        for network in networks:
+            network.train()
+            network.requires_grad_(True)
+            for module in network.modules():
+                if isinstance(module, _BatchNorm) and module in self._norms:
+                    module.track_running_stats = True
 
     def _autocast(self) -> torch.autocast:
         wanted = self.settings.precision == "bf16"
@@ -233,14 +245,20 @@ class Table:
         for number, (group, pool) in enumerate(zip(self.groups, self.pools, strict=True)):
             seed = np.random.SeedSequence((self.settings.seed, step, POOLS, number))
             chance = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
-            old = pool.query(tuple(shown[name] for name in group), chance)
+            new = tuple(shown[name] for name in group)
+            if pool.slots and [t.shape for t in pool.slots[0]] != [t.shape[1:] for t in new]:
+                raise RunError(
+                    f"image pool of {', '.join(group)}: found samples of another shape than those "
+                    "that are made. Resume with the run's own settings."
+                )
+            old = pool.query(new, chance)
             shown.update(zip(group, old, strict=True))
         return shown
 
     def _start_averages(self) -> dict[str, Tensor]:
         if not self.settings.ema:
             return {}
-        moved = {id(p) for seat in self.seats if not seat.player.critic for p in seat.parameters}
+        moved = {id(p) for side in self.sides if not side.player.critic for p in side.parameters}
         named = self.game.named_parameters()
         return {name: p.detach().clone() for name, p in named if id(p) in moved}
 
@@ -282,6 +300,8 @@ def _values(player: Player, terms: Terms, step: int, where: str) -> dict[str, fl
 
 
 def _refuse_shared_networks(players: Sequence[Player]) -> None:
+    if len({player.name for player in players}) != len(players):
+        raise ValueError("two players have the same name")
     owner: dict[int, str] = {}
     for player in players:
         for parameter in {id(p) for network in player.moves for p in network.parameters()}:
