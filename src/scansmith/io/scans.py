@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,8 +61,7 @@ def read_scan(
     if not found:
         raise DataError(Problem(files.case, "missing", "the case has no files", "Leave it out"))
     _, first, affine = found[0]
-    empty = np.empty((0, *first.shape), dtype=np.float32)
-    stack = np.stack([array for _, array, _ in images]) if images else empty
+    stack = _stack([array for _, array, _ in images]) if images else np.empty((0, *first.shape))
     return Scan(
         case=files.case,
         image=stack,
@@ -102,7 +102,26 @@ def write_scan(
     return written
 
 
+def _stack(arrays: list[np.ndarray]) -> np.ndarray:
+    """(C, i, j, k) with i quickest in memory, as files have it: no transposition while copying."""
+    i, j, k = arrays[0].shape
+    stack = np.empty((len(arrays), k, j, i), dtype=np.result_type(*arrays)).transpose(0, 3, 2, 1)
+    for c, array in enumerate(arrays):
+        stack[c] = array
+    return stack
+
+
 Named = tuple[str, np.ndarray, np.ndarray]
+
+
+class _Place(NamedTuple):
+    """Where a problem is: the case, and the file (or modality) of it."""
+
+    case: str
+    part: str
+
+    def problem(self, kind: str, found: str, remedy: str) -> Problem:
+        return Problem(self.case, kind, f"{self.part}: {found}", remedy)
 
 
 def compare_grids(case: str, one: Named, other: Named) -> list[Problem]:
@@ -133,7 +152,7 @@ def _read_images(files: CaseFiles, problems: list[Problem]) -> list[Named]:
     stacked = len(paths) > 1 and len(set(paths)) == 1
     found: list[Named] = []
     for path in paths[:1] if stacked else paths:
-        where = f"{files.case} ({path.name})"
+        where = _Place(files.case, path.name)
         array, affine = _read(path, where, READERS, problems)
         if array is None or affine is None:
             continue
@@ -143,7 +162,7 @@ def _read_images(files: CaseFiles, problems: list[Problem]) -> list[Named]:
             name = next(key for key, value in files.images.items() if value == path)
             parts = [(name, volume) for volume in _volume(where, array, problems)]
         for name, volume in parts:
-            problems += _bad_values(f"{where} {name}" if stacked else where, volume)
+            problems += _bad_values(_Place(files.case, name) if stacked else where, volume)
             found.append((f"{name} image" if name != "image" else "image", volume, affine))
     return found
 
@@ -153,7 +172,7 @@ def _read_labels(
 ) -> Named | None:
     if files.labels is None:
         return None
-    where = f"{files.case} ({files.labels.name})"
+    where = _Place(files.case, files.labels.name)
     array, affine = _read(files.labels, where, LABEL_READERS, problems)
     volumes = _volume(where, array, problems) if array is not None else []
     if not volumes or affine is None:
@@ -166,20 +185,20 @@ def _read_labels(
 
 
 def _read(
-    path: Path, where: str, readers: Mapping[str, Reader], problems: list[Problem]
+    path: Path, where: _Place, readers: Mapping[str, Reader], problems: list[Problem]
 ) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
     suffix = suffix_of(path, readers)
     try:
         if suffix:
             return readers[suffix](path)
         found = f"no reader for this kind of file, expected {', '.join(readers)}"
-        problems.append(Problem(where, "unreadable", found, "Convert it to NIfTI"))
+        problems.append(where.problem("unreadable", found, "Convert it to NIfTI"))
     except DataError as error:
-        problems += [Problem(where, p.kind, p.found, p.remedy) for p in error.problems]
+        problems += [where.problem(p.kind, p.found, p.remedy) for p in error.problems]
     return None, None
 
 
-def _volume(where: str, array: np.ndarray, problems: list[Problem]) -> list[np.ndarray]:
+def _volume(where: _Place, array: np.ndarray, problems: list[Problem]) -> list[np.ndarray]:
     """The array as one (i, j, k) volume, or nothing and a problem."""
     shape = array.shape
     while len(shape) > 3 and shape[-1] == 1:
@@ -189,12 +208,12 @@ def _volume(where: str, array: np.ndarray, problems: list[Problem]) -> list[np.n
         return [array.reshape(shape, order="A")]
     found = f"the file is {len(shape)}D, {shape}, expected one volume (i, j, k)"
     remedy = "Split it into one file a modality, or name its channels in dataset.json"
-    problems.append(Problem(where, "dimensions", found, remedy))
+    problems.append(where.problem("dimensions", found, remedy))
     return []
 
 
 def _split_modalities(
-    where: str, array: np.ndarray, names: list[str], problems: list[Problem]
+    where: _Place, array: np.ndarray, names: list[str], problems: list[Problem]
 ) -> list[tuple[str, np.ndarray]]:
     if array.ndim == 5 and array.shape[3] == 1:  # NIfTI's own place for vectors is the fifth axis
         array = array[:, :, :, 0]
@@ -204,49 +223,54 @@ def _split_modalities(
         f"the file has shape {array.shape}, expected 4D with {len(names)} channels last "
         f"({', '.join(names)})"
     )
-    problems.append(Problem(where, "channels", found, "Correct the file or dataset.json"))
+    problems.append(where.problem("channels", found, "Correct the file or dataset.json"))
     return []
 
 
-def _bad_values(where: str, volume: np.ndarray) -> list[Problem]:
+def _bad_values(where: _Place, volume: np.ndarray) -> list[Problem]:
     if volume.dtype.kind == "f" and not np.isfinite(volume).all():
         bad = int((~np.isfinite(volume)).sum())
         found = f"{bad} voxels of {volume.size} are NaN or infinite, expected finite numbers"
         remedy = "Replace them by the background value if they lie outside the body"
-        return [Problem(where, "nonfinite", found, remedy)]
+        return [where.problem("nonfinite", found, remedy)]
     if volume.size and volume.min() == volume.max():
         found = f"the image is constant, every voxel is {volume.flat[0]:g}"
-        return [Problem(where, "constant", found, "Export it again or leave the case out")]
+        return [where.problem("constant", found, "Export it again or leave the case out")]
     return []
 
 
-def _whole_numbers(where: str, labels: np.ndarray) -> tuple[list[Problem], np.ndarray]:
+def _whole_numbers(where: _Place, labels: np.ndarray) -> tuple[list[Problem], np.ndarray]:
     """Labels in the smallest whole-number type; files that hold them as floats are fine."""
-    whole = np.isfinite(labels) & (labels == np.rint(labels))
-    if not whole.all():
-        found = f"label value {labels[~whole][0]:g} is not a whole number"
+    if labels.dtype == np.uint8:
+        return [], labels
+    broken = labels[~np.isfinite(labels) | (labels != np.rint(labels))]
+    if broken.size:
+        found = f"label value {broken[0]:g} is not a whole number"
         remedy = "Resample labels with nearest neighbour"
-        return [Problem(where, "labels", found, remedy)], labels
+        return [where.problem("labels", found, remedy)], labels
     low, high = labels.min(), labels.max()
     for dtype in (np.uint8, np.int16, np.int32):
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return [], labels.astype(dtype)
     found = f"label values {low:g} to {high:g} are no label codes"
-    return [Problem(where, "labels", found, "Check that this file is a label map")], labels
+    return [where.problem("labels", found, "Check that this file is a label map")], labels
 
 
-def _unknown_values(where: str, labels: np.ndarray, table: LabelTable) -> list[Problem]:
+def _unknown_values(where: _Place, labels: np.ndarray, table: LabelTable) -> list[Problem]:
     unknown = sorted(set(values_of(labels)) - table.known)
     if not unknown:
         return []
     shown = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
     found = f"unknown label value {shown}, expected {', '.join(map(str, table.values))}"
     remedy = "Name it in labels.json beside the data, or correct the file"
-    return [Problem(where, "label-value", found, remedy)]
+    return [where.problem("label-value", found, remedy)]
 
 
 def values_of(labels: np.ndarray) -> list[int]:
     """The values that occur in whole-number labels, ascending."""
-    if labels.dtype == np.uint8:  # counting is far quicker than sorting
-        return np.flatnonzero(np.bincount(labels.ravel(order="K"), minlength=1)).tolist()
+    if labels.dtype == np.uint8:  # counting is far quicker than sorting, in parts that fit a cache
+        flat, occurs = labels.ravel(order="K"), np.zeros(256, dtype=bool)
+        for start in range(0, flat.size, 1 << 16):
+            occurs |= np.bincount(flat[start : start + (1 << 16)], minlength=256) > 0
+        return np.flatnonzero(occurs).tolist()
     return np.unique(labels).tolist()

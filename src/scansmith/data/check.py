@@ -1,0 +1,146 @@
+"""Every problem of a data set, at once: names, lists, files, grids, values, what a method needs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scansmith.data.layouts import DataSet, find_layout
+from scansmith.data.prepare import unmet
+from scansmith.io.scans import read_scan, values_of
+from scansmith.recipe import Recipe
+from scansmith.scan import CaseFiles, DataError, Problem
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """What was found in the files of one case that could be read.
+
+    Attributes:
+        shape: (i, j, k).
+        values: label values that occur, 0 included.
+        digest: of the image's voxels; "" without an image.
+    """
+
+    case: str
+    patient: str
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    values: tuple[int, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """A data set and everything that is wrong with it.
+
+    Attributes:
+        cases: of the cases that could be read.
+        problems: ordered by case; empty if all is well.
+    """
+
+    dataset: DataSet
+    cases: tuple[CaseFacts, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no problem."""
+        return not self.problems
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain data, for JSON."""
+        found = self.dataset
+        return {
+            "ok": self.ok,
+            "layout": found.layout,
+            "cases": len(found.cases),
+            "patients": len({files.patient for files in found.cases}),
+            "modalities": list(found.modalities),
+            "labels": {str(value): name for value, name in found.table.names.items()},
+            "problems": [asdict(problem) for problem in self.problems],
+            "read": [{k: v for k, v in asdict(c).items() if k != "digest"} for c in self.cases],
+        }
+
+
+def check(
+    src: Path | str,
+    recipe: Recipe | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Read a data set whole and list its problems; nothing is written.
+
+    Args:
+        recipe: what a method needs of the data; None looks at the data alone.
+        progress: called with (done, all) after each case.
+    Raises:
+        DataError: there is no data set to look at.
+    """
+    dataset = find_layout(src)
+    problems = list(dataset.problems)
+    if recipe is not None:
+        told = {(problem.where, problem.kind) for problem in problems}
+        told |= {(p.where, "labels") for p in problems if p.kind == "unlabelled"}
+        problems += [p for p in unmet(dataset, recipe) if (p.where, p.kind) not in told]
+    cases: list[CaseFacts] = []
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        read = pool.map(partial(_look_at, dataset=dataset), dataset.cases)
+        for done, found in enumerate(read, start=1):
+            cases += [found] if isinstance(found, CaseFacts) else []
+            problems += found if isinstance(found, list) else []
+            if progress is not None:
+                progress(done, len(dataset.cases))
+    problems += _same_images(cases)
+    if recipe is not None:
+        problems += _nothing_labelled(cases, recipe)
+    order = {files.case: number for number, files in enumerate(dataset.cases)}
+    problems.sort(key=lambda problem: order.get(problem.where, -1))
+    return Report(dataset, tuple(cases), tuple(problems))
+
+
+def _look_at(files: CaseFiles, dataset: DataSet) -> CaseFacts | list[Problem]:
+    try:
+        scan = read_scan(files, table=dataset.table)
+    except DataError as error:
+        return list(error.problems)
+    digest = ""
+    if len(scan.image):
+        content = np.ascontiguousarray(scan.image.transpose(0, 3, 2, 1))
+        digest = hashlib.blake2b(content.data, digest_size=16).hexdigest()
+    values = tuple(values_of(scan.labels)) if scan.labels is not None else ()
+    shape = scan.image.shape[1:]
+    return CaseFacts(scan.case, scan.patient, shape, scan.spacing_mm, values, digest)
+
+
+def _same_images(cases: Sequence[CaseFacts]) -> list[Problem]:
+    """Copies under two names would sit on both sides of a split."""
+    first: dict[tuple[str, tuple[int, ...]], str] = {}
+    problems = []
+    for facts in cases:
+        known = first.setdefault((facts.digest, facts.shape), facts.case)
+        if facts.digest and known != facts.case:
+            found = f"duplicate case: its image is the same as that of {known}, voxel for voxel"
+            problems.append(Problem(facts.case, "duplicate", found, "Take one of them out"))
+    return problems
+
+
+def _nothing_labelled(cases: Sequence[CaseFacts], recipe: Recipe) -> list[Problem]:
+    """Patients without any label, where every sample that the method draws has to show some."""
+    if not recipe.draws or not all(draw.has for draw in recipe.draws):
+        return []
+    labelled = {facts.patient for facts in cases if set(facts.values) - {0}}
+    found = f"nothing is labelled, {recipe.method} learns from labelled structures"
+    remedy = "Correct its labels or take the case out"
+    return [
+        Problem(facts.case, "empty", found, remedy)
+        for facts in cases
+        if facts.patient not in labelled and facts.values
+    ]
