@@ -1,0 +1,157 @@
+"""What a synthetic data set says about itself: a row and a sidecar for each case, a data card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scansmith.labels.table import LabelTable
+
+Row = dict[str, Any]
+_BLOCK = 1 << 20  # bytes hashed at a time
+_EDITS = {
+    "place": """New lesions were placed in the labels before drawing, reshaped from lesions of
+training patients; `provenance.jsonl` says which, and where. Lesions that the source case had are drawn anew as well.""",
+    "deform": """The labels were moved and bent before drawing; `provenance.jsonl` says how.""",
+    "none": """Labels are those of the source cases, unchanged: each case is a reconstruction of
+one real case and is called like it. Keep it on the same side of a split as that case's patient.""",
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The run that made a data set.
+
+    Attributes:
+        run: name of the run folder.
+        weights: fingerprint of the weights.
+        method, title, paper: as in `scansmith.methods.METHODS`.
+        trained_on: fingerprint of the store that the method was trained on.
+        metrics: what the run's validation measured, if it did.
+    """
+
+    run: str
+    weights: str
+    method: str
+    title: str = ""
+    paper: str = ""
+    trained_on: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def mark(method: str) -> str:
+    """What the header of every synthetic NIfTI file says (79 bytes are all it holds)."""
+    return f"SYNTHETIC scansmith {method}"[:79]
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file's bytes, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The whole rows of a provenance file; a line torn by a kill in mid-write is not one."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    rows = []
+    for line in text.split(b"\n"):
+        try:
+            row = json.loads(line) if line.strip() else None
+        except ValueError:
+            continue
+        if isinstance(row, dict) and {"case", "number", "files"} <= row.keys():
+            rows.append(row)
+    return rows
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Add a row, and have it on the disk before returning."""
+    with path.open("ab") as file:
+        file.write(row_line(row).encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def row_line(row: Row) -> str:
+    """A row as a line of a provenance file."""
+    return json.dumps(row, sort_keys=True, allow_nan=False) + "\n"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file and have it on the disk before returning."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_sidecar(path: Path, row: Row) -> None:
+    """What a case says about itself beside its files: a row without the hashes of the files."""
+    said = {"Synthetic": True, "IntendedUse": "research, not a medical device"}
+    said |= {name: value for name, value in row.items() if name not in ("files", "synthetic")}
+    write_text(path, json.dumps(said, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def data_card(origin: Origin, plan: Mapping[str, Any], table: LabelTable, made: int) -> str:
+    """README.md of a synthetic data set."""
+    labels = "\n".join(f"| {value} | {name} |" for value, name in table.names.items())
+    measured = "\n".join(f"- {name}: {value:.4g}" for name, value in origin.metrics.items())
+    content = f"{made} of {plan['cases']} cases, layout {plan['layout']}, modalities "
+    content += ", ".join(plan["modalities"]) + "."
+    return f"""# Synthetic images: {plan["dataset"]}
+
+**Every image here was made by a computer program. None shows a patient.** Each NIfTI header
+says `{mark(origin.method)}`; each case has a sidecar in `sidecars/` with `"Synthetic": true`.
+
+## Source
+
+- Method: {origin.method}{f" ({origin.title})" if origin.title else ""}
+- Paper: {origin.paper or "see the method's page"}
+- Run: {origin.run}, weights {origin.weights or "not known"}
+- Trained on: data with fingerprint {origin.trained_on or "not known"}
+- Drawn from: split "{plan["split"]}" of data with fingerprint {plan["source"]}
+- Seed {plan["seed"]}; made with {", ".join(f"{k} {v}" for k, v in plan["versions"].items())}
+
+## Content
+
+{content}
+{_EDITS[plan["edits"]]}
+
+| label | structure |
+|---|---|
+{labels}
+
+`provenance.jsonl` has a row for each case: run, seed, number, source case, changes of the labels,
+and the sha256 of each file. `synthesis.json` holds what was asked for.
+
+## Intended use
+
+Research: to train or test image analysis beside real scans, to augment small data sets, to study
+the method. Research use only; not a medical device; not for diagnosis or any decision on a patient.
+
+## Limits
+
+- The images have the faults of the method and the biases of the data it was trained on (scanner,
+  protocol, population, disease). What is rare there is rarer or wrong here.
+- Labels say what was asked to be drawn. Whether it was drawn must be measured.
+- Grid, field of view and intensity range are those that the method was trained at, in the
+  orientation and units of the source. What lay outside them is not there.
+- A generator can remember training images. Do not publish without a check of nearest neighbours.
+- The terms of the source data bind what is derived from it. Check its licence before sharing.
+
+## Known measurements of the run
+
+{measured or "None recorded with the run. Measure with `scansmith evaluate REAL THIS`."}
+"""

@@ -1,0 +1,199 @@
+"""Cases made one after another: sources read ahead, images drawn, files written behind.
+
+Reading and writing run in threads while the method draws. Compression and hashing leave Python's
+lock, so that several cases are written at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from os import cpu_count
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from scansmith.data.store import Store
+from scansmith.data.write import open_writer
+from scansmith.labels.table import LabelTable
+from scansmith.methods.base import Method
+from scansmith.scan import Batch, RunError, Scan, SettingsError
+from scansmith.synthesize.folder import Folder
+from scansmith.synthesize.order import Order
+from scansmith.synthesize.provenance import Origin, Row, data_card, mark, write_sidecar
+from scansmith.synthesize.source import Source, Sources, chance
+from scansmith.workflow import versions
+
+Progress = Callable[[int, int, str], None]
+CHUNK = 8  # samples drawn at a time; part of what a case is, so not a setting
+_WRITERS = 4  # threads; a case's compression takes longer than a GPU's drawing of it
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Works:
+    """Makes the cases of an order, one after another."""
+
+    def __init__(self, method: Method, sources: Sources, order: Order, origin: Origin):
+        self.method, self.sources, self.order, self.origin = method, sources, order, origin
+        self.store = sources.store
+        self.versions = versions()
+        self.cases = len(sources) if order.cases is None else order.cases
+        self.table = written_table(self.store.table, order.layout)
+        if not order.edit and self.cases > len(sources):
+            raise SettingsError(
+                f"cases: found {self.cases}, but split {order.split!r} has {len(sources)} source "
+                "cases and labels are not edited. Ask for that many, or have labels edited."
+            )
+
+    def plan(self, shapes: Store) -> dict[str, Any]:
+        """What every process that works on the folder must agree on."""
+        order = asdict(self.order)
+        del order["shard"], order["edit"]
+        plan = order | {
+            "edits": self.sources.kind or "none",
+            "dataset": f"{self.origin.run}-seed{self.order.seed}",
+            "cases": self.cases,
+            "run": self.origin.run,
+            "weights": self.origin.weights,
+            "method": self.origin.method,
+            "source": self.store.facts.fingerprint,
+            "shapes": shapes.facts.fingerprint,
+            "modalities": self.store.facts.modalities,
+            "versions": self.versions,
+        }
+        return json.loads(json.dumps(plan))
+
+    def fill(self, folder: Folder, progress: Progress) -> None:
+        """Make what is not there yet."""
+        i, n = self.order.shard
+        numbers = range(i - 1, self.cases, n)
+        there = folder.made(numbers)
+        progress(len(there), len(numbers), "looked through the folder")
+        missing = [number for number in numbers if number not in there]
+        threads = min(_WRITERS, cpu_count() or 1)
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="scansmith-write")
+        try:
+            taken = _in_order(pool, self.sources.take, missing, ahead=1)
+            made = ((source, self.draw(source)) for source in taken)
+            rows = _in_order(pool, lambda pair: self.write(folder, *pair), made, ahead=threads)
+            for done, row in enumerate(rows, start=len(there) + 1):
+                folder.index(lambda rows: self.describe(folder, rows), at_once=False)
+                progress(done, len(numbers), str(row["case"]))
+        finally:
+            pool.shutdown(cancel_futures=True)
+            folder.index(lambda rows: self.describe(folder, rows), at_once=True)
+            folder.finish()
+
+    def draw(self, source: Source) -> np.ndarray:
+        """The method's images for a source: float32 (N, C, *S), network range."""
+        device = next((p.device for p in self.method.parameters()), torch.device("cpu"))
+        made = []
+        self.method.eval()
+        for k, start in enumerate(range(0, len(source.labels), CHUNK)):
+            part = slice(start, start + CHUNK)
+            labels = torch.from_numpy(source.labels[part].astype(np.int64))
+            batch = Batch(
+                torch.from_numpy(source.image[part]),
+                labels,
+                (source.case,) * len(labels),
+                tuple(range(start, start + len(labels))),
+            )
+            state = chance("make", self.order.seed, source.number, k).generate_state(1, np.uint64)
+            seeded = torch.Generator().manual_seed(int(state[0]))
+            with torch.inference_mode(), torch.backends.cudnn.flags(deterministic=True):
+                made.append(self.method.make(batch.to(device), seeded).float().cpu().numpy())
+        image = np.concatenate(made)
+        if image.shape != source.image.shape or not np.isfinite(image).all():
+            raise RunError(
+                f"{self.origin.run}: drew {image.shape} for case number {source.number}, expected "
+                f"{source.image.shape} and finite values. Synthesize from an earlier checkpoint."
+            )
+        return image
+
+    def write(self, folder: Folder, source: Source, image: np.ndarray) -> Row:
+        """Write one case, and say what it is."""
+        name = self.case_name(source)
+        row: Row = {
+            "case": name,
+            "number": source.number,
+            "synthetic": True,
+            "paired": not self.order.edit,
+            "source_case": source.case,
+            "edits": source.edits,
+            "run": self.origin.run,
+            "weights": self.origin.weights,
+            "method": self.origin.method,
+            "seed": self.order.seed,
+            "versions": self.versions,
+        }
+        scan = self.as_written(self.store.scan(source.case, image, source.labels, name))
+        writer = open_writer(self.order.layout, folder.staging, scan.modalities, self.table)
+        sidecar = folder.staging / "sidecars" / f"{name}.json"
+        write_sidecar(sidecar, row)
+        # The labels come last: a case whose labels are in place is whole.
+        folder.place([sidecar, *writer.write(scan)], row)
+        return row
+
+    def case_name(self, source: Source) -> str:
+        """synth_000017; a paired reconstruction is called like its source."""
+        if not self.order.edit:
+            return source.case
+        # Readers of PNG slices take what follows the last "_" for the number of the slice.
+        single = self.order.layout == "slices" and len(source.labels) == 1
+        return f"synth_{source.number:06}" + ("_000" if single else "")
+
+    def as_written(self, scan: Scan) -> Scan:
+        """The scan in the values of the written table, marked as synthetic."""
+        assert scan.labels is not None
+        labels = scan.labels
+        if self.table.values != self.store.table.values:
+            labels = self.store.table.encode(labels)
+        notes = {**scan.notes, "description": mark(self.origin.method)}
+        return replace(scan, labels=labels, notes=notes, patient=scan.case)
+
+    def describe(self, folder: Folder, rows: list[Row]) -> None:
+        """dataset.json and the data card, for the cases that are there."""
+        plan = folder.plan
+        writer = open_writer(
+            self.order.layout,
+            folder.path,
+            self.store.facts.modalities,
+            self.table,
+            str(plan["dataset"]),
+        )
+        writer.close(
+            {
+                "synthetic": True,
+                "description": f"{mark(self.origin.method)}, run {self.origin.run}, seed "
+                f"{self.order.seed}. No image shows a patient.",
+            }
+        )
+        folder.put_text("README.md", data_card(self.origin, plan, self.table, len(rows)))
+
+
+def written_table(table: LabelTable, layout: str) -> LabelTable:
+    """The label table of the files: nnU-Net wants values without gaps, the others keep them."""
+    if layout != "nnunet":
+        return table
+    return LabelTable(dict(enumerate(table.structures)))
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, do: Callable[[T], R], items: Iterable[T], ahead: int
+) -> Iterator[R]:
+    """What `do` makes of each item, in order, with at most `ahead` waiting beside the next one.
+
+    Items are drawn in the calling thread. An error in any of them is raised here.
+    """
+    waiting: deque[Any] = deque()
+    for item in items:
+        waiting.append(pool.submit(do, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
