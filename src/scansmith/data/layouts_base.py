@@ -105,6 +105,12 @@ def patient_of(case: str) -> str:
     return case
 
 
+def patient_of_slice(name: str) -> str:
+    """Who a picture PATIENT_SLICE is of."""
+    numbered = re.fullmatch(r"(.+)[_-]\d+", name)
+    return patient_of(numbered[1] if numbered else name)
+
+
 def stem(path: Path) -> str:
     """A file's name without the ending of its format."""
     for ending in (*NIFTI, ".png"):

@@ -13,7 +13,8 @@ from scansmith.data.layouts_base import (
     files_in,
     folders_in,
     levels,
-    patient_of,
+    patient_of_slice,
+    read_json,
     standard_modality,
     stem,
 )
@@ -102,14 +103,16 @@ def find_mmwhs(root: Path) -> Found | None:
 
 def find_slices(root: Path) -> Found | None:
     """2D pictures: images/PATIENT_SLICE.png and labels/PATIENT_SLICE.png."""
-    gather = Gather()
+    gather, modality = Gather(), "image"
+    if (root / "description.json").is_file():
+        stated = read_json(root / "description.json").get("modalities")
+        modality = str(stated[0]) if isinstance(stated, list) and len(stated) == 1 else modality
     for path in _in_folders(root, _IMAGE_WORDS, [".png"]):
-        gather.image(stem(path), "image", path)
+        gather.image(stem(path), modality, path)
     for path in _in_folders(root, _LABEL_WORDS, [".png"]):
         gather.label(stem(path), path)
     for case in gather.images:
-        numbered = re.fullmatch(r"(.+)[_-]\d+", case)
-        gather.patients[case] = patient_of(numbered[1] if numbered else case)
+        gather.patients[case] = patient_of_slice(case)
     return Found(gather.cases(), problems=gather.problems) if gather.images else None
 
 

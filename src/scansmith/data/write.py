@@ -18,7 +18,14 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from scansmith.data.layouts_base import files_in, folders_in, stem
+from scansmith.data.layouts_base import (
+    files_in,
+    folders_in,
+    patient_of,
+    patient_of_slice,
+    read_json,
+    stem,
+)
 from scansmith.io.atomic import write_bytes
 from scansmith.io.png import write_png
 from scansmith.io.scans import write_scan
@@ -34,6 +41,7 @@ class Writer(ABC):
     def __init__(self, root: Path, modalities: Sequence[str], table: LabelTable, name: str):
         self.root, self.modalities = Path(root), tuple(modalities)
         self.table, self.name = table, name
+        self._patients: dict[str, str] = {}
 
     def write(self, scan: Scan) -> list[Path]:
         """Write one case, whole or not at all; give the files.
@@ -60,6 +68,18 @@ class Writer(ABC):
     def close(self, extra: Mapping[str, Any] | None = None) -> None:
         """Write the data set's own file, with `extra` added to it."""
 
+    def _named(self, name: str, scan: Scan, told: str) -> None:
+        """Note who a case is of, unless the reader tells it (`told`) from the name."""
+        if scan.patient and scan.patient != told:
+            self._patients[name] = scan.patient
+
+    def _close(self, head: str, content: Mapping[str, Any]) -> None:
+        path = self.root / "patients.json"
+        if self._patients:
+            known = read_json(path) if path.is_file() else {}
+            self._json(path.name, dict(sorted((known | self._patients).items())))
+        self._json(head, content)
+
     def _json(self, name: str, content: Mapping[str, Any]) -> None:
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         write_bytes(self.root / name, text.encode())
@@ -72,6 +92,7 @@ class NnunetWriter(Writer):
     """nnU-Net raw v2: imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, dataset.json."""
 
     def write_files(self, scan: Scan) -> list[Path]:  # noqa: D102
+        self._named(scan.case, scan, patient_of(scan.case))
         images = {
             name: self.root / "imagesTr" / f"{scan.case}_{c:04}.nii.gz"
             for c, name in enumerate(self.modalities)
@@ -87,13 +108,14 @@ class NnunetWriter(Writer):
             "numTraining": len(files_in(self.root / "labelsTr")),
             "file_ending": ".nii.gz",
         }
-        self._json("dataset.json", head | dict(extra or {}))
+        self._close("dataset.json", head | dict(extra or {}))
 
 
 class MsdWriter(Writer):
     """Medical Segmentation Decathlon: imagesTr/CASE.nii.gz (4D if needed), dataset.json."""
 
     def write_files(self, scan: Scan) -> list[Path]:  # noqa: D102
+        self._named(scan.case, scan, patient_of(scan.case))
         name = f"{scan.case}.nii.gz"
         return write_scan(scan, self.root / "imagesTr" / name, self.root / "labelsTr" / name)
 
@@ -109,13 +131,14 @@ class MsdWriter(Writer):
             "training": [{"image": f"./imagesTr/{n}", "label": f"./labelsTr/{n}"} for n in names],
             "test": [],
         }
-        self._json("dataset.json", head | dict(extra or {}))
+        self._close("dataset.json", head | dict(extra or {}))
 
 
 class BratsWriter(Writer):
     """BraTS: CASE/CASE_t1.nii.gz ... CASE/CASE_seg.nii.gz, and labels.json."""
 
     def write_files(self, scan: Scan) -> list[Path]:  # noqa: D102
+        self._named(scan.case, scan, patient_of(scan.case))
         folder = self.root / scan.case
         images = {
             name: folder / f"{scan.case}_{'t1ce' if name == 't1c' else name}.nii.gz"
@@ -126,7 +149,7 @@ class BratsWriter(Writer):
     def close(self, extra: Mapping[str, Any] | None = None) -> None:  # noqa: D102
         cases = [f.name for f in folders_in(self.root) if (f / f"{f.name}_seg.nii.gz").is_file()]
         self._json("labels.json", self._label_names())
-        self._json("description.json", _description(self, cases) | dict(extra or {}))
+        self._close("description.json", _description(self, cases) | dict(extra or {}))
 
 
 class MmwhsWriter(Writer):
@@ -140,9 +163,10 @@ class MmwhsWriter(Writer):
                 f"{', '.join(self.modalities)}. Choose another layout."
             )
         prefix = "" if scan.case.startswith(f"{modality}_train_") else f"{modality}_train_"
-        name = self.root / f"{prefix}{scan.case}"
-        image, labels = f"{name}_image.nii.gz", f"{name}_label.nii.gz"
-        return write_scan(scan, Path(image), Path(labels))
+        name = f"{prefix}{scan.case}"
+        self._named(name, scan, patient_of(name))
+        image, labels = self.root / f"{name}_image.nii.gz", self.root / f"{name}_label.nii.gz"
+        return write_scan(scan, image, labels)
 
     def close(self, extra: Mapping[str, Any] | None = None) -> None:  # noqa: D102
         cases = [
@@ -151,7 +175,7 @@ class MmwhsWriter(Writer):
             if stem(path).endswith("_label")
         ]
         self._json("labels.json", self._label_names())
-        self._json("description.json", _description(self, cases) | dict(extra or {}))
+        self._close("description.json", _description(self, cases) | dict(extra or {}))
 
 
 class SlicesWriter(Writer):
@@ -175,8 +199,9 @@ class SlicesWriter(Writer):
             affine = scan.affine.copy()
             affine[:3, 3] += affine[:3, 2] * k
             # A single picture keeps its name: "patient_slice" read from PNG is one slice already.
-            name = f"{scan.case}.png" if stored.shape[2] == 1 else f"{scan.case}_{k:03}.png"
-            path = self.root / "images" / name
+            name = scan.case if stored.shape[2] == 1 else f"{scan.case}_{k:03}"
+            self._named(name, scan, patient_of_slice(name))
+            path = self.root / "images" / f"{name}.png"
             write_png(
                 path, stored[:, :, k], affine,
                 slope=slope, intercept=intercept, description=description,
@@ -186,14 +211,14 @@ class SlicesWriter(Writer):
                 labels = scan.labels[:, :, k].astype(
                     np.uint8 if max(self.table.values) < 256 else np.uint16
                 )
-                path = self.root / "labels" / name
+                path = self.root / "labels" / f"{name}.png"
                 written.append(write_png(path, labels, affine, description=description))
         return written
 
     def close(self, extra: Mapping[str, Any] | None = None) -> None:  # noqa: D102
         cases = [stem(path) for path in files_in(self.root / "images", [".png"])]
         self._json("labels.json", self._label_names())
-        self._json("description.json", _description(self, cases) | dict(extra or {}))
+        self._close("description.json", _description(self, cases) | dict(extra or {}))
 
 
 LAYOUT_WRITERS: dict[str, type[Writer]] = {

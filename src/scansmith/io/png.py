@@ -67,7 +67,7 @@ def write_png(
         text.add_text("Description", description)
     buffer = io.BytesIO()
     picture = Image.fromarray(np.ascontiguousarray(array.reshape(array.shape[:2]).T))
-    picture.save(buffer, "PNG", pnginfo=text)
+    picture.save(buffer, "PNG", pnginfo=text, compress_level=3)
     return write_bytes(Path(path), buffer.getvalue())
 
 
