@@ -27,8 +27,8 @@ from scansmith.labels.table import LabelTable, standard_name
 from scansmith.recipe import Codec, Facts, Recipe
 from scansmith.scan import CaseFiles, DataError, Problem, SettingsError
 
-#: Told after each case: how many steps are done, and of how many.
-Progress = Callable[[int, int], None]
+#: Told after each case: how many steps are done, of how many, and what was done.
+Progress = Callable[[int, int, str], None]
 
 _MARK = "preparing.json"
 In = TypeVar("In")
@@ -53,7 +53,7 @@ def prepare(
         store: folder to write; new, empty, or left by an earlier run.
         workers: cases worked on at a time; 0: one for each processor. The store does not depend
             on it.
-        progress: called with (steps done, all steps).
+        progress: called with (steps done, all steps, what was done).
     Raises:
         DataError: with every problem of every case; then nothing is left behind.
         SettingsError: there is a store for another recipe.
@@ -73,7 +73,7 @@ def prepare(
     _claim(store, recipe)
     tasks = _tasks(dataset, recipe, splits, store / "cases")
     steps = _Steps(progress, 2 * len(tasks))
-    findings = list(_side_by_side(read_case, tasks, workers, steps))
+    findings = list(_side_by_side(read_case, tasks, workers, steps.one))
     problems = [problem for finding in findings for problem in finding.problems]
     problems = problems or _unserved(tasks, findings)
     if problems:
@@ -81,11 +81,11 @@ def prepare(
         raise DataError(problems)
     codecs = _shared_codecs(tasks, findings, src)
     whole = [(task, found) for task, found in zip(tasks, findings, strict=True) if found.samples]
-    cases = list(
-        _side_by_side(
-            lambda pair: pack_case(*pair, _codecs_of(pair[1], codecs)), whole, workers, steps
-        )
-    )
+
+    def pack(pair: tuple[Task, Finding]) -> StoredCase:
+        return pack_case(*pair, _codecs_of(pair[1], codecs))
+
+    cases = list(_side_by_side(pack, whole, workers, steps.one))
     left_out = [t.files.case for t, found in zip(tasks, findings, strict=True) if not found.samples]
     _finish(store, tasks[0], cases, left_out, source)
     steps.end()
@@ -172,7 +172,7 @@ def _content_problems(
         for task in tasks
         if task.files.case not in broken and set(task.modalities) <= set(task.files.images)
     ]
-    findings = _side_by_side(read_case, tasks, workers, _Steps(None, 0))
+    findings = _side_by_side(read_case, tasks, workers)
     return [problem for finding in findings for problem in finding.problems]
 
 
@@ -363,21 +363,26 @@ class _Steps:
     def one(self) -> None:
         self.done += 1
         if self.progress is not None:
-            self.progress(self.done, self.total)
+            self.progress(
+                self.done, self.total, "read" if 2 * self.done <= self.total else "packed"
+            )
 
     def end(self) -> None:
-        if self.progress is not None and self.done < self.total:
-            self.progress(self.total, self.total)
+        if self.progress is not None:
+            self.progress(self.total, self.total, "finished")
 
 
 def _side_by_side(
-    work: Callable[[In], Out], tasks: Iterable[In], workers: int, steps: _Steps
+    work: Callable[[In], Out],
+    tasks: Iterable[In],
+    workers: int,
+    after_each: Callable[[], None] = lambda: None,
 ) -> Iterator[Out]:
     """Results in the order of the tasks, several worked on at a time; on an error none is begun."""
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
     try:
         for result in pool.map(work, tasks):
-            steps.one()
+            after_each()
             yield result
     finally:
         pool.shutdown(cancel_futures=True)

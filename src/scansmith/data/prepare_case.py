@@ -236,6 +236,7 @@ def _describe(prepared: Prepared, task: Task) -> dict[str, Any]:
         "affine": prepared.affine.tolist(),
         "axis_codes": prepared.axis_codes,
         "labelled": prepared.labelled,
+        "dims": task.recipe.dims,
     }
 
 

@@ -74,6 +74,7 @@ class StoredCase:
         affine: (4, 4), index (W, H, D) of the prepared grid to millimetres, RAS+.
         axis_codes: orientation of the source file, for example "RAS".
         codecs, levels: one for each modality.
+        labelled: False if the source had no labels, so that all is background.
         sha256: of image and labels.
     """
 
@@ -88,11 +89,13 @@ class StoredCase:
     codecs: tuple[Codec, ...]
     levels: tuple[Levels, ...]
     labelled: bool
+    dims: int
     sha256: str
 
-    def spacing_mm(self, dims: int) -> tuple[float, ...]:
+    @property
+    def spacing_mm(self) -> tuple[float, ...]:
         """Millimetres of one step along *S: (H, W) or (D, H, W)."""
-        return self.grid_mm[3 - dims :]
+        return self.grid_mm[3 - self.dims :]
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data, for JSON."""
