@@ -105,7 +105,7 @@ def write_phantoms(
     """Write a data set of phantoms: brain as BraTS, liver as nnU-Net raw, heart as MM-WHS.
 
     Organs with lesions also get `twins/`, a data set of the same cases without them, and
-    `regions/CASE.nii.gz`, 1 where the two may differ. Case n depends on the seed and n alone.
+    `regions/CASE/region.nii.gz`, 1 where the two may differ. Case n depends on the seed and n alone.
     The folder appears when all of it is there.
 
     Args:
@@ -132,6 +132,12 @@ def write_phantoms(
     return out
 
 
+def region_path(root: Path | str, case: str) -> Path:
+    """Where the region of a case lies, in a data set of phantoms."""
+    # a folder a case: loose files beside the case folders would not look like BraTS
+    return Path(root) / "regions" / case / "region.nii.gz"
+
+
 def _write(
     root: Path, plan: Organ, organ: str, cases: int, seed: int, size: Size | None,
     progress: Progress | None,
@@ -147,7 +153,7 @@ def _write(
         if plan.lesion:
             twins.write(_named(phantom.twin, case))
             region = phantom.region.astype(np.uint8)
-            write_nifti(root / "regions" / f"{case}.nii.gz", region, phantom.scan.affine)
+            write_nifti(region_path(root, case), region, phantom.scan.affine)
         if progress is not None:
             progress(n + 1, cases)
     writer.close()

@@ -58,7 +58,9 @@ def _hull(s: Space) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     temporal = ellipsoid(side, (43, -4, -26), (21, 42, 21), 12)
     cerebrum = union(common(dome, floor, 14), temporal, 7)
     cerebellum = union(
-        ellipsoid(side, (24, 48, -41), (28, 31, 22)), ellipsoid(side, (0, 47, -38), (14, 26, 21)), 10
+        ellipsoid(side, (24, 48, -41), (28, 31, 22)),
+        ellipsoid(side, (0, 47, -38), (14, 26, 21)),
+        10,
     )
     stem = tubes(
         s, path([(0, 10, -8), (0, 14, -28), (0, 20, -46), (0, 26, -90)], [15, 15.5, 12, 8]), 60, 6
@@ -115,7 +117,9 @@ def _fissures(s: Space, bend: np.ndarray, width_mm: float) -> np.ndarray:
     between = np.abs(s.x + bend) - width_mm + np.clip(-arch, 0, None)
     slant = s.z + 9 - 0.33 * (s.y + 8) + 2.5 * bend
     sylvian = np.abs(slant) * 0.95 - width_mm * 1.5
-    sylvian = sylvian + np.clip(31 - np.abs(s.x), 0, None) + 0.5 * np.clip(np.abs(s.y + 2) - 30, 0, None)
+    sylvian = (
+        sylvian + np.clip(31 - np.abs(s.x), 0, None) + 0.5 * np.clip(np.abs(s.y + 2) - 30, 0, None)
+    )
     insula = np.sqrt((np.abs(s.x) - 36 - bend) ** 2 + 0.0) - width_mm
     insula = insula + 0.8 * np.clip(np.abs(slant + 1) - 14, 0, None)
     insula = insula + 0.5 * np.clip(np.abs(s.y + 2) - 20, 0, None)

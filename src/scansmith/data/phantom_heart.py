@@ -11,7 +11,7 @@ from scansmith.data.phantom_shapes import (
     pose, stretch, tubes, union, warp,
 )  # fmt: skip
 from scansmith.data.phantom_torso import (
-    AIR, FAT, make_scanner, make_wall, paint_lungs, paint_spine, paint_wall,
+    AIR, FAT, back_of, make_scanner, make_wall, paint_lungs, paint_spine, paint_wall,
 )  # fmt: skip
 
 FIELD_MM = (230.4, 230.4, 154.0)
@@ -50,7 +50,8 @@ def _along(s: Space) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     v = np.cross(LONG_AXIS, u)
     x, y, z = s.x - np.float32(BASE[0]), s.y - np.float32(BASE[1]), s.z - np.float32(BASE[2])
     return tuple(  # type: ignore[return-value]
-        np.float32(a[0]) * x + np.float32(a[1]) * y + np.float32(a[2]) * z for a in (LONG_AXIS, u, v)
+        np.float32(a[0]) * x + np.float32(a[1]) * y + np.float32(a[2]) * z
+        for a in (LONG_AXIS, u, v)
     )
 
 
@@ -64,7 +65,9 @@ def _chambers(s: Space, grid: Space, rng: np.random.Generator) -> Chambers:
     cavity = ellipsoid(axes, (4, 0, 0), (long, short, short)) + crypts
     cavity = common(cavity, 1.0 - t, 4)
     for side in (-0.5, 0.75):  # papillary muscles
-        root = tuple(float(c) for c in (34, short * 0.62 * np.sin(side * 2), -short * 0.62 * np.cos(side)))
+        root = tuple(
+            float(c) for c in (34, short * 0.62 * np.sin(side * 2), -short * 0.62 * np.cos(side))
+        )
         tip = (16.0, root[1] * 0.55, root[2] * 0.55)
         cavity = cut(cavity, tubes(axes, [(root, tip, 4.2, 2.4)], 8), 2)  # type: ignore[list-item]
     outer = ellipsoid(axes, (4, 0, 0), (long + 0.8 * wall, short + wall, short + wall))
@@ -95,8 +98,20 @@ def _chambers(s: Space, grid: Space, rng: np.random.Generator) -> Chambers:
                                        [12.5, 12, 12]), 14))  # fmt: skip
 
     wide = rng.uniform(0.88, 1.15)
-    ascending: list[Point] = [(2, -8, 8), (-8, -13, 26), (-17, -14, 46), (-14, -8, 64), (-2, 8, 76), (12, 30, 80)]
-    aorta = tubes(s, path(ascending, [13.5 * wide, 15.5 * wide, 15 * wide, 14.5 * wide, 13.5 * wide, 13 * wide]), 25, 4)
+    ascending: list[Point] = [
+        (2, -8, 8),
+        (-8, -13, 26),
+        (-17, -14, 46),
+        (-14, -8, 64),
+        (-2, 8, 76),
+        (12, 30, 80),
+    ]
+    aorta = tubes(
+        s,
+        path(ascending, [13.5 * wide, 15.5 * wide, 15 * wide, 14.5 * wide, 13.5 * wide, 13 * wide]),
+        25,
+        4,
+    )
     trunk = path([(14, -37, 38), (17, -26, 50), (15, -8, 56), (12, 4, 56)], [13, 13.5, 13, 11])
     trunk += path([(12, 2, 56), (-18, 10, 52), (-46, 14, 46)], [10.5, 9.8, 7.5])
     trunk += path([(14, 2, 56), (32, 20, 56), (46, 32, 50)], [10.5, 9.5, 7.5])
@@ -112,7 +127,11 @@ def _chambers(s: Space, grid: Space, rng: np.random.Generator) -> Chambers:
     right = cut(right, atrium - 1.8, 3)
     muscle = cut(cut(outer, cavity), aorta - 1)
     sac = union(union(outer, right, 30), union(atrium, left, 20), 30)
-    sac = union(sac, common(union(aorta, pulmonary, 15), s.z - 55, 6), 25) - 5 - 1.5 * noise(grid, 25, rng)
+    sac = (
+        union(sac, common(union(aorta, pulmonary, 15), s.z - 55, 6), 25)
+        - 5
+        - 1.5 * noise(grid, 25, rng)
+    )
     return Chambers(cavity, muscle, right, left, atrium, aorta, pulmonary, veins, cavae, sac)
 
 
@@ -130,8 +149,12 @@ def _labels(c: Chambers) -> np.ndarray:
 
 def _coronaries(rng: np.random.Generator) -> list[Tube]:
     """Right in its groove, left anterior descending along the septum, circumflex."""
-    parts = path([(-8, -20, 14), (-24, -30, 8), (-32, -24, -10), (-26, -6, -30)], [2.0, 1.9, 1.7, 1.3])
-    parts += path([(12, -14, 20), (24, -30, 16), (36, -48, -4), (48, -58, -24)], [2.1, 1.9, 1.6, 1.1])
+    parts = path(
+        [(-8, -20, 14), (-24, -30, 8), (-32, -24, -10), (-26, -6, -30)], [2.0, 1.9, 1.7, 1.3]
+    )
+    parts += path(
+        [(12, -14, 20), (24, -30, 16), (36, -48, -4), (48, -58, -24)], [2.1, 1.9, 1.6, 1.1]
+    )
     parts += path([(12, -14, 20), (32, -8, 16), (44, 8, 2), (36, 24, -16)], [2.0, 1.8, 1.5, 1.1])
     return parts
 
@@ -163,12 +186,14 @@ def _paint_heart(
 
 
 def _coronary_shape(s: Space, c: Chambers, rng: np.random.Generator) -> np.ndarray:
-    blood = np.minimum(np.minimum(c.myocardium, c.right_ventricle), np.minimum(c.aorta, c.left_atrium))
+    blood = np.minimum(
+        np.minimum(c.myocardium, c.right_ventricle), np.minimum(c.aorta, c.left_atrium)
+    )
     return cut(tubes(s, _coronaries(rng), 5), np.minimum(blood, c.right_atrium) - 1)
 
 
 def _paint_chest(
-    image: np.ndarray, s: Space, body: Space, grid: Space, wall_cavity: np.ndarray, c: Chambers,
+    image: np.ndarray, s: Space, grid: Space, wall_cavity: np.ndarray, c: Chambers,
     rng: np.random.Generator,
 ) -> None:  # fmt: skip
     """Lungs and their vessels, mediastinum, airways, diaphragm with liver and stomach."""
@@ -177,11 +202,10 @@ def _paint_chest(
     middle = tubes(s, path([(0, 48, -110), (0, 44, 20), (0, 12, 90)], [22, 24, 34]), 60, 10)
     middle = union(middle, ellipsoid(s, (0, -36, 70), (22, 44, 50)), 14)
     middle = union(middle, c.sac, 10)
-    middle = union(middle, ellipsoid(s, (0, SPINE_Y_MM + 8, 0), (27, 26, 1e4)), 8)
-    dome = np.maximum(
-        -36 - 0.011 * ((s.x + 75) ** 2 + (s.y + 5) ** 2),
-        -50 - 0.011 * ((s.x - 75) ** 2 + (s.y + 5) ** 2),
-    ) + 2 * noise(grid, 45, rng)
+    right = -27 - 0.010 * ((s.x + 72) ** 2 + (s.y + 8) ** 2)
+    left = -42 - 0.010 * ((s.x - 72) ** 2 + (s.y + 8) ** 2)
+    under = -46 - 0.006 * ((s.x - 8) ** 2 + (s.y + 25) ** 2)  # below the heart
+    dome = -union(union(-right, -left, 15), -under, 20) + 2 * noise(grid, 45, rng)
     over = (dome - s.z) * 0.8  # negative above the diaphragm
     lung = cut(common(common(wall_cavity + 2, over, 5), -middle, 6), c.sac - 2, 4)
     roots: list[Point] = [(-48, 20, 36), (50, 26, 38), (-50, 30, 8), (52, 34, 10)]
@@ -220,15 +244,24 @@ def make_heart(
     image = np.full(grid.x.shape, AIR, np.float32)
     paint_wall(image, body, grid, wall, rng, lowest_rib_mm=-200)
     soft = grid.soft_mm
-    _paint_chest(image, heart, body, grid, wall.cavity, c, rng)
-    paint_spine(image, body, grid, rng, SPINE_Y_MM, dense=float(rng.uniform(0.8, 1.2)))
+    back = back_of(body, SPINE_Y_MM)
+    _paint_chest(image, heart, grid, cut(wall.cavity, back, 8), c, rng)
+    paint_spine(image, body, grid, rng, SPINE_Y_MM, back=back, skin=wall.muscle,
+                dense=float(rng.uniform(0.8, 1.2)))  # fmt: skip
     breastbone = ellipsoid(body, (0, -half[1] + 22, 30), (19, 6, 95))
     paint(image, breastbone, 420.0, soft)
     paint(image, breastbone + 2.5, 130.0, soft)
     _paint_heart(image, heart, grid, c, rng)
-    descending = tubes(body, path([(20, 50, 110), (22, 54, 20), (14, 54, -110)], [12.5, 12, 11.5]), 12)
+    descending = tubes(
+        body, path([(20, 50, 110), (22, 54, 20), (14, 54, -110)], [12.5, 12, 11.5]), 12
+    )
     paint(image, descending - 1.2, 55.0, soft)
-    paint(image, descending, float(image[c.aorta < -3].mean()) if (c.aorta < -3).any() else 350.0, soft)
+    paint(
+        image,
+        descending,
+        float(image[c.aorta < -3].mean()) if (c.aorta < -3).any() else 350.0,
+        soft,
+    )
     measure = make_scanner(grid, wall.body, rng, float(rng.uniform(14, 28)))
     seen = measure(image)[None]
     labels = _labels(c)

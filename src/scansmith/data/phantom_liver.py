@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from scansmith.data.phantom_shapes import (
     path, pose, stretch, tubes, union, warp,
 )  # fmt: skip
 from scansmith.data.phantom_torso import (
-    AIR, FAT, MUSCLE, Wall, belly_tube, make_scanner, make_wall, paint_lungs, paint_spine,
+    AIR, FAT, MUSCLE, Wall, back_of, belly_tube, make_scanner, make_wall, paint_lungs, paint_spine,
     paint_table, paint_wall,
 )  # fmt: skip
 
@@ -49,7 +49,7 @@ def _contrast(rng: np.random.Generator) -> Contrast:
     fatty = rng.random() < 0.15
     liver = rng.uniform(58, 78) if fatty else rng.uniform(92, 126)
     spleen = rng.uniform(105, 138)
-    vein = max(liver, 95) + rng.uniform(35, 65)
+    vein = max(liver, 95) + rng.uniform(42, 72)
     return Contrast(
         liver, spleen, vein, vein * rng.uniform(0.92, 1.3), rng.uniform(165, 215),
         rng.uniform(115, 165),
@@ -61,7 +61,8 @@ def _below_diaphragm(s: Space, grid: Space, rng: np.random.Generator) -> np.ndar
     wave = 2.5 * noise(grid, 50, rng)
     right = 80 - 0.0105 * ((s.x + 68) ** 2 + (s.y + 12) ** 2)
     left = 70 - 0.0105 * ((s.x - 68) ** 2 + (s.y + 8) ** 2)
-    dome = -union(-right, -left, 30) + wave
+    middle = 58 - 0.0075 * (s.x**2 + (s.y + 25) ** 2)  # the heart lies on it
+    dome = -union(union(-right, -left, 20), -middle, 20) + wave
     return (s.z - dome) * 0.75
 
 
@@ -73,9 +74,7 @@ def _liver(s: Space, grid: Space, wall: Wall, below: np.ndarray, rng: np.random.
     under = low + 0.85 * (s.x + 110) + front * (s.y + 15) - s.z + 5 * noise(grid, 42, rng)
     right = common(right, under * 0.7, 22)
     tip = rng.uniform(40, 88)
-    left = tubes(
-        s, path([(-30, -38, 34), (15, -48, 38), (tip, -40, 44)], [38, 27, 9]), 60
-    )
+    left = tubes(s, path([(-34, -38, 30), (15, -52, 30), (tip, -46, 38)], [40, 31, 11]), 60)
     caudate = ellipsoid(s, (-16, 2, 26), (17, 15, 24))
     shape = union(union(right, left, 22), caudate, 6)
     shape = common(common(shape, wall.cavity + 3.5, 10), below + 2.5, 8)
@@ -105,18 +104,20 @@ def _shapes(s: Space, grid: Space, wall: Wall, rng: np.random.Generator) -> Shap
     big = rng.uniform(0.75, 1.15)
     stomach = tubes(
         s,
-        path([(60, 8, 50), (62, -14, 24), (48, -44, -2), (10, -58, -24), (-16, -46, -26)],
-             [27 * big, 30 * big, 24 * big, 15, 9]), 25, 8,
+        path([(64, 22, 46), (68, 0, 24), (52, -40, -6), (10, -58, -24), (-16, -46, -26)],
+             [25 * big, 27 * big, 23 * big, 15, 9]), 25, 8,
     ) + 2.5 * noise(grid, 24, rng)  # fmt: skip
     stomach = common(stomach, inside, 6)
-    spleen = ellipsoid(s, (100, 26, 24 + rng.normal(0, 6)), (36, 56, 46 * rng.uniform(0.8, 1.2)), -25)
+    spleen = ellipsoid(
+        s, (100, 26, 24 + rng.normal(0, 6)), (36, 56, 46 * rng.uniform(0.8, 1.2)), -25
+    )
     spleen = cut(common(spleen, inside, 8), ellipsoid(s, (62, 12, 18), (34, 48, 60)), 8)
     spleen = cut(cut(spleen, stomach - 3, 5), kidneys - 4, 5)
     gall = tubes(s, path([(-34, -24, -14), (-42, -46, -34)], [6, rng.uniform(9, 15)]), 20)
     if rng.random() < 0.2:
         gall = gall + FAR_MM  # taken out
     stomach = cut(stomach, kidneys - 4, 4)
-    clear = np.minimum(np.minimum(kidneys - 2, gall), cava + 1)
+    clear = np.minimum(np.minimum(kidneys - 2, gall), cava + 2.5)
     liver = _liver(s, grid, wall, below, rng, clear) + 0.9 * noise(grid, 16, rng)
     stomach = cut(stomach, liver - 2.5, 5)
     return Shapes(below, liver, spleen, stomach, gall, kidneys, cava)
@@ -148,7 +149,9 @@ def _paint_bowel(
         (-98, 0, -105), (-96, -18, -78), (-60, -68, -76), (0, -84, -74), (60, -74, -52),
         (92, -18, -14), (100, 26, -38), (98, 30, -110),
     ]  # fmt: skip
-    jitter = [tuple(float(c + e) for c, e in zip(p, rng.normal(0, 5, 3), strict=True)) for p in colon]
+    jitter = [
+        tuple(float(c + e) for c, e in zip(p, rng.normal(0, 5, 3), strict=True)) for p in colon
+    ]
     belly_tube(image, s, jitter, [19, 18, 17, 17, 16, 14, 14, 13], 55.0, stool, lumps, keep)  # type: ignore[arg-type]
     for _ in range(7):
         a = np.array([rng.uniform(-10, 75), rng.uniform(-55, 5), rng.uniform(-110, -55)])
@@ -183,11 +186,11 @@ def _paint_vessels(
     )
     free = cut(tubes(s, splenic + main + renal, 8), o.kidneys)
     paint(image, free, hu.vein, soft)
-    tree = grow_tree(rng, (-26, -8, 0), (-1, 0.25, 0.1), 5.8, length_mm=42, generations=6)
-    tree += grow_tree(rng, (-24, -8, 1), (0.6, -1.0, 1.1), 4.6, length_mm=34, generations=5)
+    tree = grow_tree(rng, (-26, -8, 0), (-1, 0.25, 0.1), 6.5, length_mm=42, generations=6)
+    tree += grow_tree(rng, (-24, -8, 1), (0.6, -1.0, 1.1), 5.2, length_mm=34, generations=5)
     for tip in ((-92, 30, 20), (-52, -58, 18), (34, -44, 40)):
         way = np.array(tip, float) - (-17, 0, 64)
-        tree += grow_tree(rng, (-17, 0, 64), tuple(way), 5.0,  # type: ignore[arg-type]
+        tree += grow_tree(rng, (-17, 0, 64), tuple(way), 5.8,  # type: ignore[arg-type]
                           length_mm=float(np.linalg.norm(way)) * 0.55, generations=5)  # fmt: skip
     inside = common(tubes(s, tree, 5), o.liver + 3)
     paint(image, inside, hu.vein, soft)
@@ -209,7 +212,9 @@ def _tumours(
             part = radius * (1.0 if n == 0 else rng.uniform(0.5, 0.75))
             at = middle + rng.normal(0, 0.5 * radius, 3) * (n > 0)
             radii = part * rng.uniform(0.75, 1.2, 3)
-            own = union(own, ellipsoid(s, tuple(at), tuple(radii), rng.uniform(0, 180)), 0.3 * radius)  # type: ignore[arg-type]
+            own = union(
+                own, ellipsoid(s, tuple(at), tuple(radii), rng.uniform(0, 180)), 0.3 * radius
+            )  # type: ignore[arg-type]
         own = own + 0.14 * radius * noise(grid, max(0.7 * radius, 7), rng)
         shape = np.minimum(shape, own)
     return common(shape, liver + 1.2)
@@ -236,35 +241,59 @@ def make_liver(
 ) -> tuple[Space, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Grid, image and twin (1, i, j, k), labels and region (i, j, k)."""
     grid = make_space(size, FIELD_MM)
-    half = (float(np.clip(rng.normal(150, 9), 132, 166)), float(np.clip(rng.normal(111, 7), 98, 124)))
+    half = (
+        float(np.clip(rng.normal(147, 8), 130, 162)),
+        float(np.clip(rng.normal(117, 7), 103, 130)),
+    )
     posed = pose(grid, rng, 2.0, 3.0)
     body = warp(posed, grid, rng, 3.0, 90)
     wall = make_wall(body, grid, rng, half, float(rng.uniform(7, 24)), shoulder=-0.0004)
-    factor = (half[0] / 150, half[1] / 106)
-    s = stretch(warp(body, grid, rng, 3.2, 34), (factor[0], factor[1], float(rng.uniform(0.9, 1.06))))
+    factor = (half[0] / 150, half[1] / 107)
+    s = stretch(
+        warp(body, grid, rng, 3.2, 34), (factor[0], factor[1], float(rng.uniform(0.9, 1.06)))
+    )
+    back = back_of(s, SPINE_Y_MM)
+    ribs = wall
+    wall = replace(wall, cavity=cut(wall.cavity, back, 8))
     hu = _contrast(rng)
     o = _shapes(s, grid, wall, rng)
     image = np.full(grid.x.shape, AIR, np.float32)
     if rng.random() < 0.7:
         paint_table(image, posed, half[1] + 8)
-    paint_wall(image, body, grid, wall, rng)
+    paint_wall(image, body, grid, ribs, rng)
     soft = grid.soft_mm
-    paint_spine(image, s, grid, rng, SPINE_Y_MM, dense=float(rng.uniform(0.7, 1.2)))
+    paint_spine(image, s, grid, rng, SPINE_Y_MM, back=back, skin=wall.muscle,
+                dense=float(rng.uniform(0.7, 1.2)))  # fmt: skip
     for sign in (1, -1):
         psoas = tubes(s, path([(sign * 27, 38, -20), (sign * 36, 40, -110)], [5, 19]), 20)
         paint(image, psoas, MUSCLE + 4 * noise(grid, 7, rng), soft)
     _paint_kidneys(image, s, grid, o.kidneys, hu, rng)
     _paint_bowel(image, s, grid, wall, o, rng)
     keep = np.minimum(np.minimum(o.stomach, o.kidneys), np.minimum(o.spleen, o.liver))
-    pancreas: list[Point] = [(-24, -18, -44), (-4, -22, -30), (26, -12, -20), (56, 4, -6), (78, 16, 8)]
+    pancreas: list[Point] = [
+        (-24, -18, -44),
+        (-4, -22, -30),
+        (26, -12, -20),
+        (56, 4, -6),
+        (78, 16, 8),
+    ]
     lobes = tubes(s, path(pancreas, [12, 9, 8.5, 8, 5]), 12, 3) + 2.2 * noise(grid, 7, rng)
     paint(image, cut(lobes, keep - 2), 92 + 8 * noise(grid, 5, rng), soft)
     paint(image, o.spleen, hu.spleen + 3 * noise(grid, 8, rng), soft)
     _paint_vessels_below = o.liver
-    paint(image, _paint_vessels_below, hu.liver + 3 * noise(grid, 7, rng) + 2 * noise(grid, 40, rng), soft)
-    paint(image, cut(o.gallbladder, -o.below - 500), 9.0, soft)
+    paint(
+        image,
+        _paint_vessels_below,
+        hu.liver + 3 * noise(grid, 7, rng) + 2 * noise(grid, 40, rng),
+        soft,
+    )
+    paint(image, common(o.gallbladder, o.below + 4), 9.0, soft)
     _paint_vessels(image, s, o, hu, rng)
-    lung = cut(common(wall.cavity + 1.0, -o.below + 1.0, 4), tubes(s, path([(0, 30, 40), (0, 30, 140)], [34, 34]), 20), 8)
+    lung = cut(
+        common(wall.cavity + 1.0, -o.below + 1.0, 4),
+        tubes(s, path([(0, 30, 40), (0, 30, 140)], [34, 34]), 20),
+        8,
+    )
     heart = ellipsoid(s, (18, -36, 104), (58, 44, 40), -20)
     lung = cut(lung, heart - 3, 5)
     paint_lungs(image, s, grid, lung, rng, [(-60, 20, 118), (62, 22, 118)], 4)

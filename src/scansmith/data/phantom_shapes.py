@@ -109,16 +109,21 @@ def _spline(position: np.ndarray, count: int) -> np.ndarray:
     return np.where(distance < 1, near, far).astype(np.float32)
 
 
-def noise(grid: Space, scale_mm: float, rng: np.random.Generator, flat: float = 1.0) -> np.ndarray:
+def branch(rng: np.random.Generator) -> np.random.Generator:
+    """A generator of its own, for draws whose number depends on the grid."""
+    return np.random.default_rng(int(rng.integers(2**62)))
+
+
+def noise(grid: Space, scale_mm: float, rng: np.random.Generator) -> np.ndarray:
     """Smooth Gaussian noise, mean 0, deviation about 1, on an unbent grid.
 
-    The lattice is in millimetres, so a finer grid shows the same field in more detail. `flat`
-    is how much coarser the lattice is along z.
+    The lattice is in millimetres, so a finer grid shows the same field in more detail; where the
+    voxels are larger than the lattice, the lattice is coarsened to them.
     """
-    field = None
+    rng = branch(rng)
     weights = []
     for axis, coordinate in enumerate((grid.x[:, 0, 0], grid.y[0, :, 0], grid.z[0, 0, :])):
-        step = scale_mm * (flat if axis == 2 else 1.0)
+        step = max(scale_mm, 0.8 * grid.spacing_mm[axis])
         half = np.ceil((abs(coordinate[0]) + grid.spacing_mm[axis]) / step) + 2
         weights.append(_spline(coordinate / step + half, int(2 * half) + 1))
     field = rng.standard_normal([w.shape[1] for w in weights], dtype=np.float32)
@@ -134,7 +139,7 @@ class Lattice:
     def __init__(self, reach_mm: float, scale_mm: float, rng: np.random.Generator):
         self.scale_mm = scale_mm
         self.half = int(np.ceil(reach_mm / scale_mm)) + 3
-        self.values = rng.standard_normal((2 * self.half + 1,) * 3, dtype=np.float32)
+        self.values = branch(rng).standard_normal((2 * self.half + 1,) * 3, dtype=np.float32)
 
     def at(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         """The field at these points, mean 0, deviation about 1."""
@@ -149,7 +154,10 @@ def ellipsoid(s: Space, centre: Point, radii: Point, turn_deg: float = 0.0) -> n
     """An ellipsoid, turned about z (from left towards back); distance to first order."""
     x, y, z = s.x - np.float32(centre[0]), s.y - np.float32(centre[1]), s.z - np.float32(centre[2])
     if turn_deg:
-        cos, sin = np.float32(np.cos(np.deg2rad(turn_deg))), np.float32(np.sin(np.deg2rad(turn_deg)))
+        cos, sin = (
+            np.float32(np.cos(np.deg2rad(turn_deg))),
+            np.float32(np.sin(np.deg2rad(turn_deg))),
+        )
         x, y = cos * x + sin * y, cos * y - sin * x
     a, b, c = (np.float32(1 / r) for r in radii)
     x, y, z = x * a, y * b, z * c
@@ -167,7 +175,9 @@ def round_cone(s: Space, a: Point, b: Point, radius_a: float, radius_b: float) -
     x, y, z = s.x - np.float32(a[0]), s.y - np.float32(a[1]), s.z - np.float32(a[2])
     t = np.clip((x * u + y * v + z * w) * np.float32(1 / length2), 0, 1)
     x, y, z = x - t * u, y - t * v, z - t * w
-    return np.sqrt(x * x + y * y + z * z) - (np.float32(radius_a) + t * np.float32(radius_b - radius_a))
+    return np.sqrt(x * x + y * y + z * z) - (
+        np.float32(radius_a) + t * np.float32(radius_b - radius_a)
+    )
 
 
 Tube = tuple[Point, Point, float, float]
@@ -175,12 +185,12 @@ Tube = tuple[Point, Point, float, float]
 
 def path(points: Sequence[Point], radii: Sequence[float]) -> list[Tube]:
     """The tubes of a bent line with a radius at each point."""
-    return [
-        (points[n], points[n + 1], radii[n], radii[n + 1]) for n in range(len(points) - 1)
-    ]
+    return [(points[n], points[n + 1], radii[n], radii[n + 1]) for n in range(len(points) - 1)]
 
 
-def tubes(s: Space, parts: Sequence[Tube], margin_mm: float = 6.0, melt_mm: float = 0.0) -> np.ndarray:
+def tubes(
+    s: Space, parts: Sequence[Tube], margin_mm: float = 6.0, melt_mm: float = 0.0
+) -> np.ndarray:
     """The union of tubes; further than `margin_mm` outside it is only known to be far."""
     distance = np.full(s.x.shape, FAR_MM, np.float32)
     for a, b, radius_a, radius_b in parts:

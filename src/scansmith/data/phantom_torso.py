@@ -50,34 +50,40 @@ def make_wall(
 
 def paint_wall(
     image: np.ndarray, s: Space, grid: Space, wall: Wall, rng: np.random.Generator, *,
-    rib_step_mm: float = 27.0, lowest_rib_mm: float = -55.0,
+    rib_step_mm: float = 30.0, lowest_rib_mm: float = -55.0,
 ) -> None:  # fmt: skip
     """Skin, fat with its septa, muscle and ribs; the cavity is left as fat."""
     soft = s.soft_mm
-    paint(image, wall.body, 30.0, soft)
+    paint(image, wall.body, -15.0, soft)
     texture = FAT + 5 * noise(grid, 9, rng)
-    paint(image, wall.body + 2.2, texture, soft)
+    paint(image, wall.body + 1.8, texture, soft)
     sheets = np.abs(noise(grid, 14, rng)) < 0.07  # thin fat planes between muscle layers
     meat = MUSCLE + 7 * noise(grid, 7, rng) - np.float32(55) * sheets
     paint(image, wall.muscle, meat, soft)
     paint(image, wall.cavity, FAT + 6 * noise(grid, 11, rng), soft)
     around = np.abs(np.arctan2(s.x, s.y + 10))  # 0 at the spine, pi at the breastbone
-    drop = 66 * around - 60 * np.clip(around - 2.0, 0, None) ** 2
+    drop = 84 * around - 76 * np.clip(around - 2.0, 0, None) ** 2
     phase = (s.z + drop + rng.uniform(0, rib_step_mm)) / rib_step_mm
     along = (phase - np.round(phase)) * rib_step_mm * 0.82
     across = wall.cavity - 0.42 * wall.wall_mm
-    rib = np.sqrt((across / 3.6) ** 2 + (along / 6.2) ** 2 + 0.02) * 4.2 - 4.2
+    rib = np.sqrt((across / 3.2) ** 2 + (along / 4.7) ** 2 + 0.02) * 3.7 - 3.7
     rib = common(rib, lowest_rib_mm + 22 * (around - 1.5) - s.z, 4)
     front = cover(s.y + 45 + 0.35 * s.z, 12.0)
     paint(image, rib, BONE * (1 - front) + CARTILAGE * front, soft)
-    paint(image, rib + 2.6, MARROW * (1 - front) + CARTILAGE * front, soft)
+    paint(image, rib + 2.2, 1.3 * MARROW * (1 - front) + CARTILAGE * front, soft)
+
+
+def back_of(s: Space, y_mm: float) -> np.ndarray:
+    """Where spine and back muscles are, and no lung or bowel can be."""
+    muscles = ellipsoid(s, (0, y_mm + 44, 0), (71, 27, 1e4))
+    return union(muscles, ellipsoid(s, (0, y_mm + 12, 0), (22, 26, 1e4)), 8)
 
 
 def paint_spine(
     image: np.ndarray, s: Space, grid: Space, rng: np.random.Generator, y_mm: float, *,
-    back_muscle_mm: float = 27.0, dense: float = 1.0,
-) -> np.ndarray:  # fmt: skip
-    """Vertebrae with discs, canal and processes, and the muscles beside them; gives the bodies."""
+    back: np.ndarray, skin: np.ndarray, dense: float = 1.0,
+) -> None:  # fmt: skip
+    """Vertebrae with discs, canal and processes, and the muscles of the back beside them."""
     soft = s.soft_mm
     step = 31.0
     phase = (s.z + rng.uniform(0, step)) / step
@@ -86,19 +92,22 @@ def paint_spine(
     body = ellipsoid(Space(s.x, s.y, 0 * s.z, s.spacing_mm), (0, y_mm, 0), (20, 15.5, 99))
     body = cut(body + waist, ellipsoid(s, (0, y_mm + 20, 0), (11, 8, 1e4)), 2)
     canal = ellipsoid(s, (0, y_mm + 23, 0), (9.5, 8.5, 1e4))
-    hollow = ellipsoid(s, (0, y_mm + 44, 0), (back_muscle_mm + 44, 27, 1e4))
-    paint(image, hollow, FAT + 100 * (noise(grid, 8, rng) > -0.6), 2 * soft)
+    hollow = common(back, skin)
+    paint(image, hollow, FAT + 6 * noise(grid, 9, rng), 2 * soft)
+    mottled = MUSCLE + 8 * noise(grid, 6, rng) - 60 * (np.abs(noise(grid, 12, rng)) < 0.09)
+    paint(image, hollow + 3.0, mottled, 1.4 * soft)
     for sign in (1, -1):
-        muscle = ellipsoid(s, (sign * 31, y_mm + 33, 0), (back_muscle_mm, 19, 1e4), sign * 14)
-        mottle = MUSCLE + 9 * noise(grid, 6, rng)
-        paint(image, common(muscle, np.abs(s.y - y_mm - 30) - 24, 6), mottle, 1.4 * soft)
+        muscle = ellipsoid(s, (sign * 31, y_mm + 33, 0), (27, 19, 1e4), sign * 14)
+        muscle = common(muscle, np.abs(s.y - y_mm - 30) - 24, 6)
+        paint(image, common(muscle - 2.5, skin), FAT + 15.0, soft)
+        paint(image, common(muscle, skin), MUSCLE + 9 * noise(grid, 6, rng), soft)
     arch = cut(canal - 5.5, canal)
     arch = common(arch, np.abs(level + 3) - 11)
     spine = common(np.abs(s.x) - 2.6, np.abs(s.y - y_mm - 46) - 15)
     spine = common(spine, np.abs(level + 6) - 9, 3)
     wing = common(np.abs(s.y - y_mm - 21 - 0.18 * np.abs(s.x)) - 4.0, np.abs(s.x) - 34)
     wing = common(wing, np.abs(level - 2) - 7, 4)
-    posterior = cut(union(union(arch, spine, 3), wing, 4), canal)
+    posterior = common(cut(union(union(arch, spine, 3), wing, 4), canal), skin)
     paint(image, posterior, 420 * dense, soft)
     paint(image, posterior + 3.2, 230 * dense, soft)
     paint(image, canal, 28.0, soft)
@@ -107,7 +116,6 @@ def paint_spine(
     paint(image, body + 2.2, (MARROW * dense + 28 * noise(grid, 5, rng)), soft)
     disc = common(np.abs(np.abs(level) - step / 2) - 3.6, body)
     paint(image, disc, 85.0, soft)
-    return body
 
 
 def paint_table(image: np.ndarray, s: Space, y_mm: float) -> None:
