@@ -1,1 +1,57 @@
-"""Measures of labelled synthetic data; they read files, not generators."""
+"""Evaluation: how near a synthetic data set comes to a real one. It reads files, not generators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+
+def evaluate(
+    real: Path | str,
+    synthetic: Path | str,
+    out: Path | str,
+    *,
+    lesion: Sequence[str] | None = None,
+    window: tuple[float, float] | None = None,
+    data_range: float | None = None,
+    features: Path | str | None = None,
+    pairs: Literal["auto", "none"] = "auto",
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> dict[str, Any]:
+    """Compare two data sets on disk, in any layout, ours or not.
+
+    Writes `metrics.json` and `report.html` to `out`. Every number is explained in
+    `docs/measures.md`.
+
+    Args:
+        real, synthetic: folders of the data sets.
+        lesion: names of structures that are the lesion. None: those named like one (tumour,
+            oedema, necrosis, ...), else all labels together.
+        window: (low, high) in the images' units: what PSNR, SSIM, features and pictures see.
+            None: soft tissue for CT in HU, else the 0.1 to 99.9 percentile of the real set.
+        data_range: for PSNR and SSIM; without `window`, nothing is clipped then.
+        features: safetensors file of a VGG16-shaped network, for an FID-like distance.
+        pairs: "auto" compares case by case where provenance.jsonl or the names say so.
+        limit: at most so many cases of each set, evenly spread.
+        progress: called with cases done, cases in all, name of the case.
+    Returns:
+        What metrics.json holds.
+    Raises:
+        DataError: the sets share no modality or no structure, or cases cannot be read (all named).
+        SettingsError: a window, a data range or a choice that is none.
+    """
+    from scansmith.evaluate.compare import Options, compare_sets
+
+    options = Options(
+        lesion=None if lesion is None else tuple(lesion),
+        window=window,
+        data_range=data_range,
+        features=None if features is None else Path(features),
+        pairs=pairs,
+        limit=limit,
+        seed=seed,
+    )
+    return compare_sets(Path(real), Path(synthetic), Path(out), options, progress)

@@ -95,9 +95,7 @@ def ssim(
     """
     where = _checked(real, made, mask)
     similarity = ssim_map(real, made, data_range, black=black, volume=volume)
-    if where is not None:
-        return float(similarity[where].mean())
-    return float(_interior(similarity, volume).mean())
+    return mean_of_map(similarity, where, volume=volume)
 
 
 def ssim_map(
@@ -109,8 +107,23 @@ def ssim_map(
     volume: bool = False,
 ) -> np.ndarray:
     """The SSIM of the window round each voxel, float64 (*S); borders are mirrored. See `ssim`."""
-    luminance, contrast = _ssim_terms(real, made, declared(data_range), black, volume)
-    return luminance * contrast
+    data_range = declared(data_range)
+    _checked(real, made, None)
+    if volume or np.ndim(real) == 2:
+        luminance, contrast = _ssim_terms(real, made, data_range, black, volume)
+        return luminance * contrast
+    # Slice by slice: a large volume in float64, several times over, would fill the memory.
+    slices = zip(real, made, strict=True)
+    return np.stack([ssim_map(x, y, data_range, black=black) for x, y in slices])
+
+
+def mean_of_map(
+    similarity: np.ndarray, mask: np.ndarray | None = None, *, volume: bool = False
+) -> float:
+    """Mean of an SSIM map inside a mask; without one, of all but the borders. See `ssim`."""
+    if mask is not None:
+        return float(similarity[mask].mean())
+    return float(_interior(similarity, volume).mean())
 
 
 def ms_ssim(
@@ -140,18 +153,12 @@ def ms_ssim(
             f"ms_ssim: {scales} scales do not fit slices of {np.shape(real)[-2:]}, "
             f"expected 1 to {most}. Ask for fewer scales."
         )
-    real, made = (np.atleast_3d(np.asarray(x, np.float64).T).T for x in (real, made))
+    real, made = (np.asarray(x).reshape(-1, *np.shape(x)[-2:]) for x in (real, made))
     weights = np.array(MS_SSIM_WEIGHTS[:scales]) / sum(MS_SSIM_WEIGHTS[:scales])
-    product = np.ones(len(real))  # (D,)
-    for scale, weight in enumerate(weights):
-        luminance, contrast = _ssim_terms(real, made, data_range, black, volume=False)
-        last = scale == scales - 1
-        term = luminance * contrast if last else contrast
-        mean = _interior(term, volume=False).mean(axis=(1, 2))
-        product *= np.maximum(mean, 0.0) ** weight
-        if not last:
-            real, made = _halved(real), _halved(made)
-    return float(product.mean())
+    found = [
+        _ms_ssim_of_slice(x, y, data_range, black, weights) for x, y in zip(real, made, strict=True)
+    ]
+    return float(np.mean(found))
 
 
 def ms_ssim_scales(shape: tuple[int, ...]) -> int:
@@ -184,6 +191,21 @@ def declared(data_range: float | None) -> float:
     return float(data_range)
 
 
+def _ms_ssim_of_slice(
+    real: np.ndarray, made: np.ndarray, data_range: float, black: float, weights: np.ndarray
+) -> float:
+    """One slice (H, W), one weight for each scale, finest first."""
+    product = 1.0
+    for scale, weight in enumerate(weights):
+        luminance, contrast = _ssim_terms(real, made, data_range, black, volume=False)
+        last = scale == len(weights) - 1
+        term = luminance * contrast if last else contrast
+        product *= max(float(_interior(term, volume=False).mean()), 0.0) ** float(weight)
+        if not last:
+            real, made = _halved(real), _halved(made)
+    return product
+
+
 def _ssim_terms(
     real: np.ndarray, made: np.ndarray, data_range: float, black: float, volume: bool
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -214,11 +236,11 @@ def _interior(values: np.ndarray, volume: bool) -> np.ndarray:
     return values[..., strip, strip] if not volume else values[(strip,) * values.ndim]
 
 
-def _halved(slices: np.ndarray) -> np.ndarray:
-    """Means of 2 x 2 pixels; an odd last row or column is left out. (D, H, W)."""
-    d, h, w = slices.shape
-    even = slices[:, : h // 2 * 2, : w // 2 * 2]
-    return even.reshape(d, h // 2, 2, w // 2, 2).mean(axis=(2, 4))
+def _halved(image: np.ndarray) -> np.ndarray:
+    """Means of 2 x 2 pixels; an odd last row or column is left out. (H, W)."""
+    h, w = image.shape
+    even = np.asarray(image[: h // 2 * 2, : w // 2 * 2], np.float64)
+    return even.reshape(h // 2, 2, w // 2, 2).mean(axis=(1, 3))
 
 
 def _inside(

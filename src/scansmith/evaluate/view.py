@@ -139,8 +139,8 @@ def on_grid_of(real: Scan, synthetic: Scan) -> Scan:
     whole = np.eye(4)
     whole[:3, 3] = start
     shape, room = synthetic.image.shape[1:], real.image.shape[1:]
-    far = np.abs((steps - whole)[:3] @ np.array([*shape, 1.0])).max()
-    inside = all(0 <= s and s + n <= r for s, n, r in zip(start, shape, room, strict=True))
+    far = (np.abs(steps - whole)[:3] @ np.array([*shape, 1.0])).max()
+    inside = all(s >= 0 and s + n <= r for s, n, r in zip(start, shape, room, strict=True))
     if far > _SAME or not inside:
         found = (
             f"real grid {room} of {_mm(real)} mm and synthetic grid {shape} of {_mm(synthetic)} mm "

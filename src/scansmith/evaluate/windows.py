@@ -85,9 +85,9 @@ def fit_window(
 
 
 def voxel_sample(values: np.ndarray, most: int = _SAMPLES) -> np.ndarray:
-    """At most so many values, evenly spread over the array: the same ones each time."""
+    """At most so many values, drawn from the array: the same ones each time."""
     flat = np.asarray(values).ravel()
     if flat.size <= most:
         return flat.astype(np.float32)
-    # A stride that shares no factor with the rows would be better; rounding breaks the rhythm.
-    return flat[np.linspace(0, flat.size - 1, most).round().astype(np.intp)].astype(np.float32)
+    drawn = np.random.default_rng(flat.size).integers(flat.size, size=most)
+    return flat[np.sort(drawn)].astype(np.float32)

@@ -1,0 +1,329 @@
+"""Two data sets on disk, case by case, to one set of numbers and one page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+import scansmith
+from scansmith.data.layouts import DataSet, find_layout
+from scansmith.evaluate import summary
+from scansmith.evaluate.cases import CaseMeasures, Plan, measure_case
+from scansmith.evaluate.feature_network import load_feature_network
+from scansmith.evaluate.pairs import fidelity_of, match, origins
+from scansmith.evaluate.pictures import Picture, picture_of
+from scansmith.evaluate.verdicts import verdicts
+from scansmith.evaluate.view import (
+    Shared,
+    View,
+    files_of,
+    on_grid_of,
+    oriented,
+    share,
+    view,
+)
+from scansmith.evaluate.windows import Window, fit_window, voxel_sample
+from scansmith.io import read_scan
+from scansmith.io.atomic import write_bytes
+from scansmith.scan import CaseFiles, DataError, Problem, Scan, SettingsError
+
+Progress = Callable[[int, int, str], None]
+FORMAT = 1
+RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment."
+_PICTURES = 6
+_WINDOW_CASES = 20
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; see `scansmith.evaluate.evaluate`."""
+
+    lesion: tuple[str, ...] | None = None
+    window: tuple[float, float] | None = None
+    data_range: float | None = None
+    features: Path | None = None
+    pairs: Literal["auto", "none"] = "auto"
+    limit: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The two data sets, the cases taken of each, and who was to be whom."""
+
+    real: DataSet
+    synthetic: DataSet
+    real_cases: tuple[CaseFiles, ...]
+    synthetic_cases: tuple[CaseFiles, ...]
+    partners: dict[str, CaseFiles]
+    patients: dict[str, str]
+
+
+@dataclass
+class Outcome:
+    """What the pass over the cases left."""
+
+    real: list[CaseMeasures]
+    synthetic: list[CaseMeasures]
+    rows: list[summary.PairRow]
+    unpaired: list[Problem]
+    pictures: list[tuple[Picture, Picture]]
+
+
+def compare_sets(
+    real: Path, synthetic: Path, out: Path, options: Options, progress: Progress | None
+) -> dict[str, Any]:
+    """Measure, and write `metrics.json` and `report.html`. See `scansmith.evaluate.evaluate`."""
+    from scansmith.evaluate.report import write_report
+
+    _check(options)
+    network = None if options.features is None else load_feature_network(options.features)
+    sides = _sides(real, synthetic, options)
+    shared = share(
+        (sides.real.modalities, sides.synthetic.modalities),
+        (sides.real.table, sides.synthetic.table),
+        options.lesion,
+    )
+    windows = _windows(sides, shared, options)
+    plan = Plan(shared, windows, None if network is None else network.of_slices)
+    outcome = _pass(sides, plan, progress)
+    metrics = {
+        "format": FORMAT,
+        "scansmith": scansmith.__version__,
+        "intended_use": RESEARCH_USE,
+        **_facts(sides, plan, options, outcome),
+        **_numbers(outcome, plan, options.seed),
+    }
+    if network is not None and metrics["network"] is not None:
+        metrics["network"] = {"weights_sha256": network.sha256, **metrics["network"]}
+    metrics["verdicts"] = verdicts(metrics)
+    metrics = strict(metrics)
+    text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    write_bytes(out / "metrics.json", text.encode())
+    write_report(out / "report.html", metrics, outcome, plan)
+    return metrics
+
+
+def strict(value: Any) -> Any:
+    """The same data as JSON can hold it: numpy numbers plain, what is not finite null."""
+    if isinstance(value, dict):
+        return {str(key): strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def _check(options: Options) -> None:
+    if options.pairs not in ("auto", "none"):
+        raise SettingsError(f"pairs: found {options.pairs!r}, expected auto or none. Choose one.")
+    if options.limit is not None and options.limit < 1:
+        raise SettingsError(
+            f"limit: found {options.limit}, expected a number of cases of 1 or more. Raise it."
+        )
+
+
+def _sides(real: Path, synthetic: Path, options: Options) -> Sides:
+    sets = find_layout(real), find_layout(synthetic)
+    problems = [
+        replace(p, where=f"{side} set, {p.where}")
+        for side, found in zip(("real", "synthetic"), sets, strict=True)
+        for p in found.problems
+    ]
+    problems += [
+        Problem(str(found.root), "empty", "no case with an image", "Give a folder that has some")
+        for found in sets
+        if not any(files.images for files in found.cases)
+    ]
+    if problems:
+        raise DataError(problems)
+    said = origins(synthetic) or origins(sets[1].root)
+    chosen = [_spread(found.cases, options.limit) for found in sets]
+    partners = match(sets[0].cases, chosen[1], said) if options.pairs == "auto" else {}
+    of_case = {files.case: files.patient for files in sets[0].cases}
+    patients = {name: partner.patient for name, partner in partners.items()}
+    for name, origin in said.items():
+        if origin.source in of_case:
+            patients[name] = of_case[origin.source]
+    return Sides(sets[0], sets[1], chosen[0], chosen[1], partners, patients)
+
+
+def _windows(sides: Sides, shared: Shared, options: Options) -> tuple[Window, ...]:
+    """Fitted to some real cases, evenly spread over the set; one file in memory at a time."""
+    samples: dict[str, list[np.ndarray]] = {m: [] for m in shared.modalities}
+    needed = options.window is None
+    for files in _spread(sides.real_cases, _WINDOW_CASES) if needed else ():
+        scan = read_scan(files_of(replace(files, labels=None), shared.modalities))
+        for name, image in zip(scan.modalities, scan.image, strict=True):
+            if name in samples:
+                samples[name].append(voxel_sample(image))
+    return tuple(
+        fit_window(name, samples[name], options.window, options.data_range)
+        for name in shared.modalities
+    )
+
+
+def _pass(sides: Sides, plan: Plan, progress: Progress | None) -> Outcome:
+    """Look at every case once, a real partner twice; all that cannot be read is told at once."""
+    outcome = Outcome([], [], [], [], [])
+    problems: list[Problem] = []
+    total = len(sides.real_cases) + len(sides.synthetic_cases)
+    shown = {files.case for files in _spread(_with_partners_first(sides), _PICTURES)}
+    shown_real = {files.case for files in _spread(sides.real_cases, _PICTURES)}
+    work = [(files, False) for files in sides.real_cases]
+    work += [(files, True) for files in sides.synthetic_cases]
+    for number, (files, made) in enumerate(work):
+        if progress:
+            progress(number, total, files.case)
+        try:
+            if made:
+                _measure_synthetic(files, sides, plan, outcome, files.case in shown)
+            else:
+                scan = _read(files, sides.real, plan.shared)
+                case = view(scan, plan.shared, sides.real.table)
+                measures = measure_case(case, plan, picture=files.case in shown_real)
+                outcome.real.append(measures)
+        except DataError as error:
+            side = "synthetic" if made else "real"
+            found = error.problems or (Problem(files.case, "data", str(error), "Mend the case"),)
+            problems += [replace(p, where=f"{side} set, {p.where}") for p in found]
+    if problems:
+        raise DataError(problems)
+    if progress:
+        progress(total, total, "")
+    return outcome
+
+
+def _measure_synthetic(
+    files: CaseFiles, sides: Sides, plan: Plan, outcome: Outcome, shown: bool
+) -> None:
+    scan = _read(files, sides.synthetic, plan.shared)
+    case = view(scan, plan.shared, sides.synthetic.table)
+    patient = sides.patients.get(files.case, "")
+    measures = measure_case(case, plan, patient, picture=shown)
+    outcome.synthetic.append(measures)
+    partner = sides.partners.get(files.case)
+    if partner is None:
+        return
+    real_scan = _read(partner, sides.real, plan.shared)
+    try:
+        real_scan = on_grid_of(real_scan, scan)
+    except DataError as error:
+        outcome.unpaired += error.problems
+        return
+    real = view(real_scan, plan.shared, sides.real.table)
+    values = fidelity_of(real, case, plan.shared.lesion, plan.windows)
+    same = None
+    if real.labels is not None and case.labels is not None:
+        same = bool(np.array_equal(real.labels, case.labels))
+    row = {"case": files.case, "real_case": partner.case, "patient": real.patient}
+    outcome.rows.append({**row, "labels_equal": same, "values": values})
+    if measures.picture is not None:
+        number = measures.picture.number[0] - 1
+        there = picture_of(real, plan.windows, _no_mask(real), number)
+        outcome.pictures.append((there, measures.picture))
+
+
+def _facts(sides: Sides, plan: Plan, options: Options, outcome: Outcome) -> dict[str, Any]:
+    shared = plan.shared
+    return {
+        "real": _set_facts(sides.real, outcome.real),
+        "synthetic": _set_facts(sides.synthetic, outcome.synthetic),
+        "settings": {
+            "modalities": list(shared.modalities),
+            "structures": list(shared.structures[1:]),
+            "lesion": [shared.structures[i] for i in shared.lesion],
+            "lesion_by": shared.lesion_by,
+            "pairs": options.pairs,
+            "limit": options.limit,
+            "seed": options.seed,
+        },
+        "windows": {
+            name: window.as_dict()
+            for name, window in zip(shared.modalities, plan.windows, strict=True)
+        },
+        "notes": [*shared.notes, *_spacing_note(outcome)],
+    }
+
+
+def _numbers(outcome: Outcome, plan: Plan, seed: int) -> dict[str, Any]:
+    both = outcome.real, outcome.synthetic
+    return {
+        "pairs": {
+            "count": len(outcome.rows),
+            "not_compared": [
+                {"case": p.where, "kind": p.kind, "found": p.found, "remedy": p.remedy}
+                for p in outcome.unpaired
+            ],
+            "labels_equal": sum(row["labels_equal"] is True for row in outcome.rows),
+            "fidelity": summary.paired(outcome.rows, plan, seed),
+            "cases": [_row(row, plan.shared.modalities) for row in outcome.rows],
+        },
+        "texture": summary.textures(*both, plan, seed),
+        "network": summary.networks(*both, plan, seed),
+        "intensity": summary.intensities(*both, plan, seed),
+        "lesions": summary.lesions(*both, plan, seed),
+        "structures": summary.structures(*both, plan, seed),
+    }
+
+
+def _row(row: summary.PairRow, modalities: Sequence[str]) -> dict[str, Any]:
+    values = {name: row["values"][str(c)] for c, name in enumerate(modalities)}
+    return {**row, "values": values}
+
+
+def _set_facts(found: DataSet, cases: Sequence[CaseMeasures]) -> dict[str, Any]:
+    steps = np.array([case.spacing_mm for case in cases])
+    return {
+        "name": found.root.resolve().name,
+        "layout": found.layout,
+        "cases": len(found.cases),
+        "cases_measured": len(cases),
+        "patients_measured": len({case.patient for case in cases}),
+        "slices_measured": sum(case.shape[0] for case in cases),
+        "spacing_mm_median": [float(step) for step in np.median(steps, axis=0)],
+        "structures": list(found.table.structures[1:]),
+    }
+
+
+def _spacing_note(outcome: Outcome) -> list[str]:
+    steps = [
+        np.median([c.spacing_mm for c in side], axis=0)
+        for side in (outcome.real, outcome.synthetic)
+    ]
+    ratio = steps[1] / steps[0]
+    if np.all((ratio > 0.9) & (ratio < 1.1)):
+        return []
+    shown = [" x ".join(f"{step:.3g}" for step in own) for own in steps]
+    return [
+        f"The sets differ in spacing ({shown[0]} and {shown[1]} mm): features are measured in "
+        "pixels, so part of their distance is the grid's."
+    ]
+
+
+def _read(files: CaseFiles, found: DataSet, shared: Shared) -> Scan:
+    return oriented(read_scan(files_of(files, shared.modalities), table=found.table))
+
+
+def _spread(cases: Sequence[CaseFiles], limit: int | None) -> tuple[CaseFiles, ...]:
+    """At most so many cases, evenly spread over the set."""
+    if limit is None or len(cases) <= limit:
+        return tuple(cases)
+    return tuple(cases[i] for i in np.linspace(0, len(cases) - 1, limit).round().astype(int))
+
+
+def _with_partners_first(sides: Sides) -> Sequence[CaseFiles]:
+    paired = [files for files in sides.synthetic_cases if files.case in sides.partners]
+    return paired or sides.synthetic_cases
+
+
+def _no_mask(case: View) -> np.ndarray:
+    return np.zeros(case.image.shape[1:], bool)

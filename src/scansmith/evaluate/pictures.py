@@ -1,0 +1,106 @@
+"""Pictures of cases for the report: one slice, as PNG text that a page can hold."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import binary_erosion
+
+from scansmith.evaluate.view import View
+from scansmith.evaluate.windows import Window
+
+_WIDTH = 200
+_STRENGTH = 0.55
+#: A difference of this share of the window is shown in full colour.
+DIFFERENCE = 0.25
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One slice of a case.
+
+    Attributes:
+        images: (C, H, W), 0..1 within the windows.
+        labels: uint8 (H, W), indices of the shared structures, or None.
+        step_mm: of H and W, for pixels that are not square.
+        number: which of the slices it is, from 1, and of how many.
+    """
+
+    case: str
+    images: np.ndarray
+    labels: np.ndarray | None
+    step_mm: tuple[float, float]
+    number: tuple[int, int]
+
+
+def picture_of(
+    case: View, windows: tuple[Window, ...], lesion: np.ndarray, number: int | None = None
+) -> Picture:
+    """The slice with most lesion, else most labels, else the middle one (or slice `number`)."""
+    if number is None:
+        number = _telling_slice(case, lesion)
+    scaled = [
+        np.clip((image[number] - w.low) / (w.high - w.low), 0, 1)
+        for image, w in zip(case.image, windows, strict=True)
+    ]
+    labels = None if case.labels is None else case.labels[number]
+    step = case.spacing_mm[1], case.spacing_mm[2]
+    place = (number + 1, case.image.shape[1])
+    return Picture(case.case, np.stack(scaled).astype(np.float32), labels, step, place)
+
+
+def grey(picture: Picture, channel: int) -> str:
+    """One modality, as a data URI."""
+    return _data_uri(np.repeat(picture.images[channel][..., None], 3, -1), picture.step_mm)
+
+
+def labelled(picture: Picture, channel: int, colours: np.ndarray) -> str:
+    """One modality with its labels painted over, borders opaque, as a data URI.
+
+    Args:
+        colours: (K, 3), 0..1.
+    """
+    image = np.repeat(picture.images[channel][..., None], 3, -1)
+    if picture.labels is not None:
+        for index in np.unique(picture.labels[picture.labels > 0]):
+            mask = picture.labels == index
+            image[mask] = (1 - _STRENGTH) * image[mask] + _STRENGTH * colours[index]
+            image[mask & ~binary_erosion(mask)] = colours[index]
+    return _data_uri(image, picture.step_mm)
+
+
+def difference(real: Picture, synthetic: Picture, channel: int) -> str:
+    """Synthetic minus real: red is too bright, blue too dark, white equal. A data URI."""
+    gap = (synthetic.images[channel] - real.images[channel]) / DIFFERENCE
+    gap = np.clip(gap, -1, 1)[..., None]
+    red, blue = np.array([0.70, 0.09, 0.17]), np.array([0.13, 0.40, 0.67])
+    image = 1 - np.abs(gap) * (1 - np.where(gap > 0, red, blue))
+    return _data_uri(image, synthetic.step_mm)
+
+
+def encoded(png: bytes) -> str:
+    """PNG bytes as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _data_uri(image: np.ndarray, step_mm: tuple[float, float]) -> str:
+    """RGB 0..1 (H, W, 3) at about 200 pixels of width, with the proportions of the body."""
+    h, w = image.shape[:2]
+    tall = h * step_mm[0] / (w * step_mm[1])
+    width = round(_WIDTH / max(tall, 1.0))
+    size = max(width, 1), max(round(width * tall), 1)
+    pixels = Image.fromarray(np.rint(image * 255).astype(np.uint8))
+    file = io.BytesIO()
+    pixels.resize(size, Image.Resampling.BICUBIC).save(file, "PNG", optimize=True)
+    return encoded(file.getvalue())
+
+
+def _telling_slice(case: View, lesion: np.ndarray) -> int:
+    for mask in (lesion, case.labels):
+        if mask is not None and mask.any():
+            return int(np.argmax((mask > 0).sum(axis=(1, 2))))
+    return case.image.shape[1] // 2

@@ -1,0 +1,94 @@
+"""Plots of the report, as PNG text that a page can hold."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from scansmith.evaluate.cases import CaseMeasures
+from scansmith.evaluate.pictures import encoded
+from scansmith.evaluate.view import AXES
+
+# Okabe and Ito's blue and vermilion: told apart by readers with any colour vision, and in grey.
+REAL, SYNTHETIC = "#0072B2", "#D55E00"
+_ACROSS = 3
+_LARGE = {"font.size": 9}
+
+
+def histograms(
+    real: Sequence[CaseMeasures],
+    synthetic: Sequence[CaseMeasures],
+    keys: Sequence[tuple[str, str]],
+) -> str:
+    """Grey values of each (modality, region), real and synthetic."""
+    panels = []
+    for key in keys:
+        values = [
+            np.concatenate([c.voxels[key] for c in cases if key in c.voxels] or [np.empty(0)])
+            for cases in (real, synthetic)
+        ]
+        panels.append((f"{key[0]}, {key[1]}", values, "grey value", False))
+    return _panels(panels)
+
+
+def lesion_plots(real: Sequence[CaseMeasures], synthetic: Sequence[CaseMeasures]) -> str:
+    """Volumes, counts and positions of lesions, real and synthetic."""
+    sides = [[c for c in cases if c.labelled] for cases in (real, synthetic)]
+    volumes = [[x.volume_mm3 for c in cases for x in c.lesions] for cases in sides]
+    counts = [[float(len(c.lesions)) for c in cases] for cases in sides]
+    panels = [
+        ("volume of a lesion", [np.log10(v) for v in volumes], "log10 of mm3", False),
+        ("lesions per case", [np.array(c) for c in counts], "lesions", True),
+    ]
+    for axis in AXES:
+        places = [np.array([x.position[axis] for c in cases for x in c.lesions]) for cases in sides]
+        panels.append((f"position, {axis}", places, "0 to 1 in the box of organ or body", False))
+    return _panels(panels)
+
+
+def _panels(panels: Sequence[tuple[str, Sequence[np.ndarray], str, bool]]) -> str:
+    rows = -(-len(panels) // _ACROSS)
+    figure = Figure(figsize=(10.5, 2.5 * rows), layout="constrained", dpi=100)
+    FigureCanvasAgg(figure)
+    for number, (title, values, unit, whole) in enumerate(panels, 1):
+        axes = figure.add_subplot(rows, _ACROSS, number)
+        _histogram(axes, values, whole)
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.set_xlabel(unit, fontsize=8)
+        axes.set_yticks([])
+        axes.tick_params(labelsize=8)
+        for side in ("top", "right", "left"):
+            axes.spines[side].set_visible(False)
+        if number == 1:
+            axes.legend(frameon=False, fontsize=8)
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return encoded(file.getvalue())
+
+
+def _histogram(axes, values: Sequence[np.ndarray], whole: bool) -> None:  # type: ignore[no-untyped-def]
+    """Shares, so that sets of other sizes lie on one another; real filled, synthetic outlined."""
+    both = np.concatenate([np.asarray(v, float) for v in values])
+    if not len(both):
+        axes.text(0.5, 0.5, "no case has it", ha="center", transform=axes.transAxes, fontsize=8)
+        return
+    low, high = np.quantile(both, (0.002, 0.998))
+    if whole:
+        edges = np.arange(both.min() - 0.5, both.max() + 1.0)
+        edges = edges[:: max(len(edges) // 40, 1)] if len(edges) > 40 else edges
+    else:
+        high = high if high > low else low + 1
+        edges = np.linspace(low, high, 40 if len(both) > 400 else 14)
+    looks = (
+        ("real", REAL, {"histtype": "stepfilled", "alpha": 0.35}),
+        ("synthetic", SYNTHETIC, {"histtype": "step", "linewidth": 1.8}),
+    )
+    for own, (name, colour, look) in zip(values, looks, strict=True):
+        if len(own):
+            inside = np.clip(np.asarray(own, float), edges[0], edges[-1])
+            weights = np.full(len(own), 1 / len(own))
+            axes.hist(inside, edges, weights=weights, color=colour, label=name, **look)

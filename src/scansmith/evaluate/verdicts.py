@@ -1,0 +1,98 @@
+"""What a reader should see first: each aspect in one word, the worst first.
+
+A distance is judged beside the spread of real patients (`spread.compare`). Bias and spread inside
+the lesion of pairs are judged by fixed limits, which are this project's conventions: they say
+where to look, not what is good enough for a purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+#: Inside the lesion, mean over pairs: limits of close and of differs.
+BIAS_OF_RANGE = (0.02, 0.05)  # 8 HU and 20 HU of a 400 HU window
+SD_RATIO = ((0.8, 1.25), (0.5, 2.0))
+
+ORDER = ("far", "differs", "close", None)
+Verdict = dict[str, Any]
+
+
+def verdicts(metrics: dict[str, Any]) -> list[Verdict]:
+    """Every aspect with its verdict: {aspect, modality, region, verdict, sentence, ...}."""
+    found = [
+        *_paired(metrics),
+        *_distances(metrics),
+        *_lesions(metrics),
+    ]
+    return sorted(found, key=lambda row: ORDER.index(row["verdict"]))
+
+
+def _distances(metrics: dict[str, Any]) -> Iterator[Verdict]:
+    for modality, regions in metrics["intensity"].items():
+        for region, entry in regions.items():
+            yield _judged("grey values", modality, region, entry["wasserstein"])
+    for modality, regions in metrics["texture"].items():
+        for region, entry in regions.items():
+            yield _judged("texture", modality, region, entry["frechet"])
+    for modality, entry in (metrics["network"] or {}).items():
+        if isinstance(entry, dict):
+            yield _judged("network features", modality, "whole", entry["frechet"])
+
+
+def _lesions(metrics: dict[str, Any]) -> Iterator[Verdict]:
+    for name, entry in metrics["lesions"].items():
+        yield _judged(name, "", "lesion", entry["wasserstein"])
+    for name, entry in metrics["structures"].items():
+        yield _judged(f"volume of {name}", "", "structures", entry["wasserstein"])
+
+
+def _judged(aspect: str, modality: str, region: str, found: dict[str, Any]) -> Verdict:
+    row: Verdict = {"aspect": aspect, "modality": modality, "region": region}
+    row |= {"verdict": found.get("verdict"), "ratio": found.get("ratio")}
+    among, across = found.get("real_vs_real"), found.get("real_vs_synthetic")
+    if not among or not across:
+        return {**row, "sentence": f"No verdict: {found.get('reason', 'too little data')}."}
+    row |= {"real_vs_real": among, "real_vs_synthetic": across}
+    sentence = {
+        "close": "No further from real patients than these are from each other.",
+        "differs": "Further from real patients than these are from each other.",
+        "far": "More than three times as far as real patients are from each other.",
+    }[row["verdict"]]
+    return {**row, "sentence": sentence}
+
+
+def _paired(metrics: dict[str, Any]) -> Iterator[Verdict]:
+    for modality, regions in metrics["pairs"]["fidelity"].items():
+        entry = regions.get("lesion")
+        if not entry:
+            continue
+        width = metrics["windows"][modality]["data_range"]
+        bias, ratio = entry["bias"]["mean"], entry["sd_ratio"]["mean"]
+        if bias is not None:
+            side = "brighter" if bias > 0 else "darker"
+            yield {
+                "aspect": "mean of pairs",
+                "modality": modality,
+                "region": "lesion",
+                "verdict": _by_limits(abs(bias) / width, *BIAS_OF_RANGE),
+                "sentence": f"{abs(bias):.3g} {side} than real, "
+                f"{100 * abs(bias) / width:.2g} % of the data range.",
+            }
+        if ratio is not None:
+            word = "flatter than" if ratio < 1 else "more uneven than"
+            yield {
+                "aspect": "spread of pairs",
+                "modality": modality,
+                "region": "lesion",
+                "verdict": _by_limits(
+                    max(ratio, 1 / max(ratio, 1e-9)), SD_RATIO[0][1], SD_RATIO[1][1]
+                ),
+                "sentence": f"Standard deviation {ratio:.2g} times the real one: {word} real."
+                if abs(ratio - 1) >= 0.05
+                else f"Standard deviation {ratio:.2g} times the real one.",
+            }
+
+
+def _by_limits(value: float, close: float, differs: float) -> str:
+    return "close" if value <= close else "differs" if value <= differs else "far"
