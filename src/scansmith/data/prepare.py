@@ -17,14 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from scansmith.data.draws import ANY, qualifying
 from scansmith.data.intensity import fit_codecs, merge
 from scansmith.data.layouts import DataSet, find_layout
+from scansmith.data.needs import check_recipe, same_images, unmet, unserved
 from scansmith.data.prepare_case import Finding, Task, alone, pack_case, read_case
 from scansmith.data.split import split_patients
 from scansmith.data.store import FORMAT, Store, StoredCase, write_json
-from scansmith.labels.table import LabelTable, standard_name
-from scansmith.recipe import Codec, Facts, Recipe
+from scansmith.labels.table import LabelTable
+from scansmith.recipe import Codec, Draw, Facts, Recipe
 from scansmith.scan import CaseFiles, DataError, Problem, SettingsError
 
 #: Told after each case: how many steps are done, of how many, and what was done.
@@ -60,101 +60,66 @@ def prepare(
         RunError: the disk is full.
     """
     src, store = Path(src), Path(store)
+    check_recipe(recipe)
     dataset = find_layout(src)
     problems = [p for p in dataset.problems if p.kind not in ("modality", "unlabelled")]
     problems += unmet(dataset, recipe)  # these two again, but only where the recipe minds
+    splits = _splits(dataset, recipe, problems)
     if problems:
         raise DataError([*problems, *_content_problems(dataset, recipe, problems, workers)])
     source = {"layout": dataset.layout, "files": _signatures(dataset)}
     if (store / "store.json").exists():
         return _same_store(store, recipe, source)
-    patients = [files.patient for files in dataset.cases]
-    splits = split_patients(patients, recipe.split, recipe.seed)
     _claim(store, recipe)
     tasks = _tasks(dataset, recipe, splits, store / "cases")
     steps = _Steps(progress, 2 * len(tasks))
-    findings = list(_side_by_side(read_case, tasks, workers, steps.one))
-    problems = [problem for finding in findings for problem in finding.problems]
-    problems = problems or _unserved(tasks, findings)
-    if problems:
+    try:
+        findings = _read_all(tasks, workers, steps)
+        codecs = _shared_codecs(tasks, findings, src)
+        cases = _pack_all(tasks, findings, codecs, workers, steps)
+    except (DataError, SettingsError):
         _withdraw(store)
-        raise DataError(problems)
-    codecs = _shared_codecs(tasks, findings, src)
-    whole = [(task, found) for task, found in zip(tasks, findings, strict=True) if found.samples]
-
-    def pack(pair: tuple[Task, Finding]) -> StoredCase:
-        return pack_case(*pair, _codecs_of(pair[1], codecs))
-
-    cases = list(_side_by_side(pack, whole, workers, steps.one))
+        raise
     left_out = [t.files.case for t, found in zip(tasks, findings, strict=True) if not found.samples]
     _finish(store, tasks[0], cases, left_out, source)
     steps.end()
     return Store.open(store)
 
 
-def unmet(dataset: DataSet, recipe: Recipe) -> list[Problem]:
-    """What a recipe needs and a data set does not have, told from file names and label table."""
-    where, problems = str(dataset.root), []
-    if not dataset.cases:
-        problems.append(Problem(where, "empty", "no case was found", "Add images with labels"))
-    if not recipe.modalities and recipe.channels not in (None, len(dataset.modalities)):
-        problems.append(
-            Problem(
-                where,
-                "channels",
-                f"{len(dataset.modalities)} modalities ({', '.join(dataset.modalities)}), "
-                f"{recipe.method} takes {recipe.channels}",
-                "Choose with --set data.modality=NAME",
-            )
-        )
-    elif recipe.channels not in (None, len(recipe.modalities or dataset.modalities)):
-        problems.append(
-            Problem(
-                where,
-                "channels",
-                f"{', '.join(recipe.modalities)} chosen, {recipe.method} takes {recipe.channels}",
-                "Change --set data.modality=NAME",
-            )
-        )
-    for structure in _structures_named(recipe):
-        if standard_name(structure) not in dataset.table.structures:
-            problems.append(
-                Problem(
-                    where,
-                    "structure",
-                    f"no structure {structure!r} among {', '.join(dataset.table.structures)}, "
-                    f"{recipe.method} needs it",
-                    "Name the label values in labels.json, or choose others in the settings",
-                )
-            )
-    for files in dataset.cases:
-        problems += _missing_files(files, recipe.modalities or dataset.modalities, recipe)
-    return problems
+def _splits(dataset: DataSet, recipe: Recipe, problems: list[Problem]) -> dict[str, str]:
+    try:
+        patients = [files.patient for files in dataset.cases]
+        return split_patients(patients, recipe.split, recipe.seed)
+    except DataError as error:
+        problems += error.problems
+        return {}
 
 
-def needs_labels(recipe: Recipe) -> bool:
-    """Whether images without labels are of no use to a recipe."""
-    return bool(_structures_named(recipe)) or any(d.has or d.lacks for d in recipe.draws)
+def _read_all(tasks: Sequence[Task], workers: int, steps: _Steps) -> list[Finding]:
+    """Stage one: every case read, checked and brought to its grid."""
+    findings = list(_side_by_side(read_case, tasks, workers, steps.one))
+    problems = [problem for finding in findings for problem in finding.problems]
+    problems += same_images(tasks, findings)
+    problems = problems or unserved(tasks, findings)
+    if problems:
+        raise DataError(problems)
+    return findings
 
 
-def _structures_named(recipe: Recipe) -> list[str]:
-    named = [*recipe.needs, *recipe.structures, *recipe.edits.lesion, *recipe.edits.organ]
-    for draw in recipe.draws:
-        named += [*draw.has, *draw.lacks]
-    return [name for name in dict.fromkeys(named) if name != ANY]
+def _pack_all(
+    tasks: Sequence[Task],
+    findings: Sequence[Finding],
+    codecs: tuple[Codec, ...] | None,
+    workers: int,
+    steps: _Steps,
+) -> list[StoredCase]:
+    """Stage two: every case that has samples in network range, as int16."""
 
+    def pack(pair: tuple[Task, Finding]) -> StoredCase:
+        return pack_case(*pair, _codecs_of(pair[1], codecs))
 
-def _missing_files(files: CaseFiles, modalities: Sequence[str], recipe: Recipe) -> list[Problem]:
-    missing = [name for name in modalities if name not in files.images]
-    problems = []
-    if missing:
-        found = f"no image of {', '.join(missing)}, found {', '.join(files.images) or 'none'}"
-        remedy = "Add it, choose other modalities, or take the case out"
-        problems.append(Problem(files.case, "modality", found, remedy))
-    if files.labels is None and needs_labels(recipe):
-        found = f"no labels, {recipe.method} learns from them"
-        problems.append(Problem(files.case, "labels", found, "Add them or take the case out"))
-    return problems
+    whole = [(task, found) for task, found in zip(tasks, findings, strict=True) if found.samples]
+    return list(_side_by_side(pack, whole, workers, steps.one))
 
 
 def _content_problems(
@@ -162,11 +127,8 @@ def _content_problems(
 ) -> list[Problem]:
     """Problems inside the files of the cases that are complete, so that all are told at once."""
     broken = {problem.where for problem in known}
-    try:
-        tasks = _tasks(dataset, recipe, {}, None)
-    except DataError:  # the label table lacks a structure: contents are judged without it
-        plain = Recipe(**recipe.model_dump() | {"structures": (), "draws": (), "needs": ()})
-        tasks = _tasks(dataset, plain, {}, None)
+    needless = {"structures": (), "needs": (), "draws": (Draw(name="any"),)}
+    tasks = _tasks(dataset, recipe.model_copy(update=needless), {}, None)
     tasks = [
         task
         for task in tasks
@@ -189,46 +151,6 @@ def _tasks(
         split = splits.get(files.patient, "")
         tasks.append(Task(files, split, modalities, recipe, dataset.table, kept, place, key))
     return tasks
-
-
-def _unserved(tasks: Sequence[Task], findings: Sequence[Finding]) -> list[Problem]:
-    """Draws without a single training sample, and patients without any label that one could use."""
-    recipe, kept = tasks[0].recipe, tasks[0].kept
-    problems = []
-    for draw in recipe.draws:
-        served = False
-        for task, finding in zip(tasks, findings, strict=True):
-            if task.split == "train" and finding.counts is not None and finding.plain is not None:
-                allowed = qualifying(draw, finding.counts, kept)
-                allowed[finding.plain["left_out"]] = False
-                served = served or bool(allowed.any())
-        if not served:
-            wanted = [*draw.has, *(f"no {name}" for name in draw.lacks)]
-            found = f"no training sample shows {', '.join(wanted) or 'enough'}"
-            found += f" ({draw.min_pixels} pixels at least)" if draw.has else ""
-            remedy = "Add such cases, or change --set data.seed so that training gets some"
-            problems.append(Problem(f"draw {draw.name}", "draw", found, remedy))
-    if recipe.draws and all(draw.has for draw in recipe.draws):
-        problems += _nothing_labelled(tasks, findings, recipe)
-    return problems
-
-
-def _nothing_labelled(
-    tasks: Sequence[Task], findings: Sequence[Finding], recipe: Recipe
-) -> list[Problem]:
-    labelled = {
-        task.files.patient
-        for task, finding in zip(tasks, findings, strict=True)
-        if finding.counts is not None and finding.counts[:, 1:].any()
-    }
-    wanted = ", ".join(tasks[0].kept.structures[1:])
-    found = f"nothing is labelled in the case, {recipe.method} needs {wanted}"
-    remedy = "Correct its labels or take the case out"
-    return [
-        Problem(task.files.case, "empty", found, remedy)
-        for task in tasks
-        if task.files.patient not in labelled
-    ]
 
 
 def _shared_codecs(

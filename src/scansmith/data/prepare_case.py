@@ -58,13 +58,15 @@ class Task:
 class Finding:
     """What reading a case gave: what goes into the store's index, or problems.
 
-    `counts` (N, K) and `statistics` (one a modality) are of the prepared samples.
+    `counts` (N, K) and `statistics` (one a modality) are of the prepared samples, `digest` is of
+    the image as it was read.
     """
 
     problems: tuple[Problem, ...] = ()
     plain: Mapping[str, Any] | None = None
     counts: np.ndarray | None = None
     statistics: tuple[Statistics, ...] = ()
+    digest: str = ""
 
     @property
     def samples(self) -> int:
@@ -90,7 +92,9 @@ def read_case(task: Task) -> Finding:
     if known is not None:
         return known
     try:
-        prepared = to_grid(_read(task), task)
+        scan = _read(task)
+        digest = _digest(scan)
+        prepared = to_grid(scan, task)
         counts = count_pixels(prepared.labels, len(task.kept.values))
         statistics = _measure(prepared, counts, task)
         codecs = None
@@ -106,8 +110,8 @@ def read_case(task: Task) -> Finding:
             write_array(task.folder / "raw.npy", prepared.image)
         else:
             plain |= _pack(prepared.image, prepared.labels, codecs, task.folder)
-        _note(task, plain, statistics)
-    return Finding((), plain, counts, statistics)
+        _note(task, plain, statistics, digest)
+    return Finding((), plain, counts, statistics, digest)
 
 
 def pack_case(task: Task, finding: Finding, codecs: tuple[Codec, ...]) -> StoredCase:
@@ -130,7 +134,7 @@ def pack_case(task: Task, finding: Finding, codecs: tuple[Codec, ...]) -> Stored
         raw = np.load(folder / "raw.npy", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         plain |= _pack(raw, labels, codecs, folder)
-        _note(task, plain, finding.statistics)
+        _note(task, plain, finding.statistics, finding.digest)
     (folder / "raw.npy").unlink(missing_ok=True)
     return StoredCase.from_dict(plain | {"split": task.split})
 
@@ -216,6 +220,8 @@ def _measure(prepared: Prepared, counts: np.ndarray, task: Task) -> tuple[Statis
     For a data set's statistics these are the ones that any draw with `has` may take (METHODS.md
     1.1: all pixels of the training slices); for a case's, all that are not left out.
     """
+    if task.recipe.intensity.kind == "window":
+        return (Statistics(0),) * len(task.modalities)
     chosen = np.ones(len(counts), dtype=bool)
     asking = [draw for draw in task.recipe.draws if draw.has]
     if asking and not alone(task.recipe):
@@ -262,13 +268,25 @@ def _pack(
     }
 
 
-def _note(task: Task, plain: Mapping[str, Any], statistics: tuple[Statistics, ...]) -> None:
+def _digest(scan: Scan) -> str:
+    """Hash of an image's shape and voxels, whatever order they have in memory."""
+    digest = hashlib.blake2b(repr(scan.image.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(scan.image.transpose(0, 3, 2, 1)).data)
+    return digest.hexdigest()
+
+
+def _note(
+    task: Task, plain: Mapping[str, Any], statistics: tuple[Statistics, ...], digest: str
+) -> None:
     """Say that the case is done so far, after its arrays are written."""
     assert task.folder is not None
-    numbers = [each.as_dict() for each in statistics]
-    write_json(
-        task.folder / "case.json", {"key": task.key, "plain": dict(plain), "statistics": numbers}
-    )
+    note = {
+        "key": task.key,
+        "plain": dict(plain),
+        "statistics": [each.as_dict() for each in statistics],
+        "digest": digest,
+    }
+    write_json(task.folder / "case.json", note)
 
 
 def _finished(task: Task) -> Finding | None:
@@ -280,12 +298,14 @@ def _finished(task: Task) -> Finding | None:
         if note["key"] != task.key:
             return None
         counts = np.load(task.folder / "counts.npy", allow_pickle=False)
-    except (OSError, ValueError, KeyError):
+        plain, digest = note["plain"], note["digest"]
+        statistics = tuple(Statistics(**each) for each in note["statistics"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    packed = (task.folder / "image.npy").exists() and "codecs" in note["plain"]
+    packed = (task.folder / "image.npy").exists() and "codecs" in plain
     if not packed and not (task.folder / "raw.npy").exists():
         return None
-    return Finding((), note["plain"], counts, tuple(Statistics(**s) for s in note["statistics"]))
+    return Finding((), plain, counts, statistics, digest)
 
 
 def _problems(case: str, error: DataError) -> tuple[Problem, ...]:

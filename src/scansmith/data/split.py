@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from scansmith.scan import DataError, SettingsError
+from scansmith.scan import DataError, Problem, SettingsError
 
 SPLITS = ("train", "validation", "test")
 
@@ -35,8 +35,12 @@ def split_patients(patients: Iterable[str], shares: Sequence[float], seed: int) 
     wanted = [name for name, share in zip(SPLITS, shares, strict=True) if share > 0]
     if len(names) < len(wanted):
         raise DataError(
-            f"split: {len(names)} patient(s) for {', '.join(wanted)}; each part needs its own. "
-            "Add patients, or set shares to 0 (for example --set data.split=1,0,0)."
+            Problem(
+                "split",
+                "patients",
+                f"{len(names)} patient(s) for {', '.join(wanted)}; each part needs its own",
+                "Add patients, or set shares to 0 (for example --set data.split=1,0,0)",
+            )
         )
     order = np.random.default_rng(seed).permutation(len(names))
     parts = np.repeat(SPLITS, _numbers(len(names), shares))
