@@ -8,7 +8,7 @@ import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -137,7 +137,9 @@ def train(
     return Path(out)
 
 
-def load_run(run: Path | str, *, which: str = "last", device: str = "cpu") -> LoadedRun:
+def load_run(
+    run: Path | str, *, which: Literal["last", "best"] = "last", device: str = "cpu"
+) -> LoadedRun:
     """The trained method of a run folder, in evaluation mode.
 
     Args:

@@ -72,6 +72,11 @@ class MaganNumbers(Section):
     skip: Skip = number("add", "none is the paper's ablation 'no residual'", "paper")
     max_keys: int = number(1024, "positions that attention keeps at most", gt=0)
     norm: Norm = number("instance", "equals batch norm at the paper's batch of 1")
+    init: Literal["normal", "he"] = number(
+        "normal", "he: G's first blocks, which no norm follows, start at full signal", "pix2pix"
+    )
+    learning_rate: float = number(2e-4, "Adam, G", "Table 2", gt=0)
+    learning_rate_critic: float = number(2e-4, "Adam, D", "Table 2", gt=0)
     dropout: float = number(0.5, "in the first three expanding blocks", "Table 2", ge=0, lt=1)
     lambda_l1: float = number(100.0, "weight of L_L1", "Table 2", ge=0)
     lambda_adv: float = number(1.0, "weight of L_adv", "Table 2", ge=0)
@@ -154,6 +159,9 @@ class Magan(Method):
             norm_kind=numbers.norm, slope=numbers.critic_slope,
         )  # fmt: skip
         initialise(self, "normal")
+        if numbers.init == "he" and isinstance(self.generator, TwoPathUNet):
+            for path in (self.generator.image_path, self.generator.map_path):
+                initialise(path.blocks[0], "he")
         codec = facts.codecs[0]
         self.white = float(codec.encode(torch.tensor(WHITE_RAW).numpy()))
         self.zero = float(codec.encode(torch.tensor(0.0).numpy()))
@@ -215,9 +223,18 @@ class Magan(Method):
 
     def players(self) -> list[Player]:
         """D first, then G."""
+        numbers = self.settings.method
         return [
-            Player("D", (self.critic,), self.critic_loss, critic=True),
-            Player("G", (self.generator,), self.generator_loss),
+            Player(
+                "D",
+                (self.critic,),
+                self.critic_loss,
+                critic=True,
+                learning_rate=numbers.learning_rate_critic,
+            ),
+            Player(
+                "G", (self.generator,), self.generator_loss, learning_rate=numbers.learning_rate
+            ),
         ]
 
     def critic_loss(self, scene: Scene) -> Terms:
