@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import zipfile
@@ -138,21 +139,21 @@ class LesionBank:
         """The volume of each lesion, in order."""
         return np.array([lesion.volume_mm3 for lesion in self.lesions])
 
-    def sample(
-        self, rng: np.random.Generator, min_mm3: float = 0.0, max_mm3: float = np.inf
-    ) -> int:
-        """The index of a random lesion of this size, all alike.
-
-        Raises:
-            DataError: there is none.
-        """
+    def of_size(self, min_mm3: float = 0.0, max_mm3: float = np.inf) -> np.ndarray:
+        """Indices of the lesions of this size. Raises DataError if there is none."""
         fits = np.flatnonzero((self.volumes_mm3 >= min_mm3) & (self.volumes_mm3 <= max_mm3))
         if not fits.size:
             raise DataError(
                 f"lesion bank: none of {len(self)} lesions has {min_mm3:g} to {max_mm3:g} mm3. "
                 "Take another range, or cut the bank from more cases."
             )
-        return int(rng.choice(fits))
+        return fits
+
+    def sample(
+        self, rng: np.random.Generator, min_mm3: float = 0.0, max_mm3: float = np.inf
+    ) -> Lesion:
+        """A random lesion of this size, all alike. Raises DataError if there is none."""
+        return self.lesions[int(rng.choice(self.of_size(min_mm3, max_mm3)))]
 
     def holds(self, shape: np.ndarray) -> bool:
         """Whether a mask is one of the bank's shapes (translated, mirrored, axes exchanged)."""
@@ -211,8 +212,8 @@ def _unpack(arrays: dict[str, np.ndarray]) -> tuple[list[Lesion], tuple[str, ...
     """Lesions and structure names from a file's arrays; ValueError if they don't agree."""
     kinds = {"format": "U", "structures": "U", "cases": "U", "shapes": "i", "spacing_mm": "f"}
     for name, kind in (kinds | {"labels": "u"}).items():
-        if name not in arrays:
-            raise ValueError(f"it has no {name}")
+        if not isinstance(arrays.get(name), np.ndarray):
+            raise ValueError(f"it has no array {name}")
         if arrays[name].dtype.kind != kind:
             raise ValueError(f"{name} is of type {arrays[name].dtype}")
     if arrays["format"].shape != () or str(arrays["format"]) != _FORMAT:
@@ -231,7 +232,7 @@ def _unpack(arrays: dict[str, np.ndarray]) -> tuple[list[Lesion], tuple[str, ...
         raise ValueError("a box has no size, or too much")
     if not (np.isfinite(steps).all() and (steps > 0).all()):
         raise ValueError("a spacing is not a positive length")
-    sizes = [int(np.prod([int(n) for n in shape], dtype=object)) for shape in shapes]
+    sizes = [math.prod(map(int, shape)) for shape in shapes]
     if sum(sizes) != flat.size:
         raise ValueError("its boxes and labels differ in size")
     lesions, start = [], 0

@@ -27,6 +27,8 @@ _SCALE = 0.1
 _SHIFT_MM = 4.0
 _BEND_STEP_MM = 32.0
 _BEND_SD_MM = 6.0
+# Between slices so far apart, interpolation would tear structures: such slices move in their plane.
+_THICK = 3.0
 
 
 def flip(labels: np.ndarray, axes: Sequence[int]) -> np.ndarray:
@@ -74,6 +76,8 @@ def deform(
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...], dict[str, Any]]:
     """A whole label map moved and bent by a small random affine map and a smooth field.
 
+    An axis whose step is more than three times the finest (thick slices) is not moved along.
+
     Args:
         labels: (*S).
         strength: 0 leaves everything as it is; 1 is as much as patients differ.
@@ -100,12 +104,16 @@ def deform(
     offset += field
     offset -= (backward @ shift_mm).astype(np.float32).reshape(-1, *[1] * dims)
     coordinates = _to_indices(offset, spacing_mm, about)
+    thick = [axis for axis, step in enumerate(spacing_mm) if step > _THICK * min(spacing_mm)]
+    for axis in thick:
+        coordinates[axis] = np.arange(labels.shape[axis]).reshape(-1, *[1] * (dims - axis - 1))
     record = {
         "strength": strength,
         "degrees": [round(a, 3) for a in degrees],
         "scale": round(factor, 4),
         "shift_mm": [round(float(s), 3) for s in shift_mm],
         "bend_rms_mm": round(bend_mm, 3),
+        "axes_kept": thick,
     }
     moved = tuple(_move_image(image, coordinates) for image in others)
     return resample_labels(labels, coordinates), moved, record

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import ndimage, signal
 
 from scansmith.labels.bank import FEW_VOXELS, Lesion, LesionBank, cropped, cut_lesions, same_shape
 from scansmith.labels.edit import deform
 from scansmith.labels.reshape import Motion, reshape_lesion, shape_source, smooth_union
+from scansmith.labels.room import CLEARANCE_MM, TRIES, Room
 from scansmith.scan import DataError
 
-CLEARANCE_MM = 2.0  # our choice: about one voxel of the usual spacings
 _UNION_SHARE = 0.15  # of new lesions are two grown together
 _SHRINK = 0.8  # a step halves the volume; eight steps leave a sixth of the diameter
 _SHRINK_STEPS = 9
@@ -27,7 +26,7 @@ def place_lesion(
     spacing_mm: Sequence[float],
     rng: np.random.Generator,
     clearance_mm: float = CLEARANCE_MM,
-    tries: int = 64,
+    tries: int = TRIES,
 ) -> np.ndarray | None:
     """A label map with a lesion set into an organ, every possible position being equally likely.
 
@@ -44,79 +43,8 @@ def place_lesion(
     """
     if not np.allclose(lesion.spacing_mm, spacing_mm, rtol=1e-3):
         lesion = reshape_lesion(lesion, None, spacing_mm, Motion.none(labels.ndim))
-    shape = cropped(lesion.labels)
-    organ = np.isin(labels, organ_indices)
-    if organ.all():
-        box: tuple[slice, ...] = tuple(slice(0, n) for n in labels.shape)
-        room_mm = np.full(labels.shape, np.inf)
-    else:
-        box = _box(organ)
-        room_mm = ndimage.distance_transform_edt(organ[box], sampling=spacing_mm)
-    start = _position(room_mm, shape, spacing_mm, rng, clearance_mm, tries)
-    if start is None:
-        return None
-    changed = labels.copy()
-    corner = [s + b.start for s, b in zip(start, box, strict=True)]
-    part = changed[tuple(slice(c, c + n) for c, n in zip(corner, shape.shape, strict=True))]
-    part[shape != 0] = shape[shape != 0]
-    return changed
-
-
-def _box(mask: np.ndarray) -> tuple[slice, ...]:
-    """The box of a mask and one voxel round it; the whole grid's corner if it is empty."""
-    found = np.nonzero(mask)
-    if not found[0].size:
-        return tuple(slice(0, 1) for _ in mask.shape)
-    return tuple(slice(max(0, int(along.min()) - 1), int(along.max()) + 2) for along in found)
-
-
-def _position(
-    room_mm: np.ndarray,
-    shape: np.ndarray,
-    spacing_mm: Sequence[float],
-    rng: np.random.Generator,
-    clearance_mm: float,
-    tries: int,
-) -> tuple[int, ...] | None:
-    """The corner of a random box in which each voxel of the shape has room; None if there is none.
-
-    First random positions of its deepest voxel, where the organ is as deep; then an exact search
-    of all. Both draw evenly from the positions that fit.
-    """
-    if any(n > m for n, m in zip(shape.shape, room_mm.shape, strict=True)):
-        return None
-    free = room_mm > clearance_mm
-    mask = shape != 0
-    depth_mm = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing_mm)
-    depth_mm = depth_mm[tuple(slice(1, -1) for _ in shape.shape)]
-    deepest = np.unravel_index(np.argmax(depth_mm), shape.shape)
-    # Where the deepest voxel lies near the grid's end, the box would leave the grid.
-    inner = tuple(
-        slice(int(d), int(m - n + d + 1))
-        for d, n, m in zip(deepest, shape.shape, room_mm.shape, strict=True)
-    )
-    centres = np.flatnonzero(free[inner] & (room_mm[inner] >= depth_mm.max() - 1e-6))
-    if not centres.size:
-        return None
-    corners = tuple(m - n + 1 for n, m in zip(shape.shape, room_mm.shape, strict=True))
-    for choice in rng.choice(centres, tries):
-        start = tuple(int(i) for i in np.unravel_index(choice, corners))
-        if _fits(free, mask, start):
-            return start
-    taken = signal.correlate(
-        (~free).astype(np.float32), mask.astype(np.float32), mode="valid", method="auto"
-    )
-    open_corners = np.flatnonzero(taken < 0.5)
-    for choice in rng.permutation(open_corners)[:tries]:
-        start = tuple(int(i) for i in np.unravel_index(choice, corners))
-        if _fits(free, mask, start):
-            return start
-    return None
-
-
-def _fits(free: np.ndarray, mask: np.ndarray, start: tuple[int, ...]) -> bool:
-    there = free[tuple(slice(s, s + n) for s, n in zip(start, mask.shape, strict=True))]
-    return bool(there[mask].all())
+    room = Room(labels, organ_indices, spacing_mm)
+    return room.with_lesion(cropped(lesion.labels), rng, clearance_mm, tries)
 
 
 def edit_labels(
@@ -129,6 +57,7 @@ def edit_labels(
     bank: LesionBank | None,
     rng: np.random.Generator,
     lesions: tuple[int, int] = (1, 3),
+    sizes_mm3: tuple[float, float] | None = None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """A new label map, and what was done to make it.
 
@@ -145,6 +74,8 @@ def edit_labels(
         labels: structure indices, (H, W) or (D, H, W).
         lesion, organ: structure indices. Where a brain has no label of its own, give its mask one.
         lesions: least and greatest number of new lesions.
+        sizes_mm3: least and greatest volume of the bank lesions to start from. None: those of
+            FEW_VOXELS or more, if there are any; smaller ones are mostly crumbs of a larger one.
     Returns:
         The map, of the type of `labels`, and a JSON-able record.
     Raises:
@@ -160,10 +91,16 @@ def edit_labels(
     if kind != "place":
         raise DataError(f"label edits: kind {kind!r}, expected 'place' or 'deform'. Choose one.")
     bank = _suited(bank, labels.ndim, lesion, organ)
+    if not 0 <= lesions[0] <= lesions[1]:
+        raise DataError(
+            f"label edits: {lesions[0]} to {lesions[1]} lesions, expected a rising range from 0. "
+            "Give the least number first."
+        )
+    starts = _starts(bank, sizes_mm3)
     wanted = int(rng.integers(lesions[0], lesions[1] + 1))
-    changed, placed = labels, []
+    changed, placed = labels.copy(), []
     for _ in range(wanted):
-        result = _add_lesion(changed, spacing_mm, organ, bank, rng)
+        result = _add_lesion(changed, spacing_mm, organ, bank, starts, rng)
         if result is None:
             break
         changed, record = result
@@ -207,39 +144,56 @@ def _add_lesion(
     spacing_mm: Sequence[float],
     organ: Sequence[int],
     bank: LesionBank,
+    starts: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, dict[str, Any]] | None:
     """The labels with one more lesion and its record; None if none fits."""
+    room = Room(labels, organ, spacing_mm)
+    if room.distance_mm.max() <= CLEARANCE_MM:
+        return None
     for _ in range(_REDRAWS):
-        chosen = [bank.sample(rng)]
-        if rng.random() < _UNION_SHARE:
-            chosen.append(bank.sample(rng))
+        chosen = [int(rng.choice(starts)) for _ in range(1 + (rng.random() < _UNION_SHARE))]
         sources = [shape_source(bank.lesions[i], rng) for i in chosen]
         motions = [Motion.draw(rng, labels.ndim) for _ in sources]
         seam = int(rng.integers(2**32))
         for step in range(_SHRINK_STEPS):
-            shrink = _SHRINK**step
-            parts = [
-                reshape_lesion(source, None, spacing_mm, motion, shrink)
-                for source, motion in zip(sources, motions, strict=True)
-            ]
-            made = parts[0]
-            if len(parts) == 2:
-                made = smooth_union(made, parts[1], np.random.default_rng(seam))
+            made = _made(sources, motions, spacing_mm, _SHRINK**step, seam)
             if not _is_new(made, [bank.lesions[i] for i in chosen], bank):
                 continue
-            changed = place_lesion(labels, made, organ, spacing_mm, rng)
+            changed = room.with_lesion(made.labels, rng)
             if changed is not None:
-                record = {
-                    "sources": [
-                        {"lesion": i, "case": bank.lesions[i].case, **motion.as_dict()}
-                        for i, motion in zip(chosen, motions, strict=True)
-                    ],
-                    "shrink": round(shrink, 4),
-                    **_measures(changed != labels, spacing_mm),
-                }
-                return changed, record
+                origins = [
+                    {"lesion": i, "case": bank.lesions[i].case, **motion.as_dict()}
+                    for i, motion in zip(chosen, motions, strict=True)
+                ]
+                record = {"sources": origins, "shrink": round(_SHRINK**step, 4)}
+                return changed, record | _measures(changed != labels, spacing_mm)
     return None
+
+
+def _starts(bank: LesionBank, sizes_mm3: tuple[float, float] | None) -> np.ndarray:
+    """Indices of the bank lesions that new ones may come from."""
+    if sizes_mm3 is not None:
+        return bank.of_size(*sizes_mm3)
+    shaped = np.flatnonzero([lesion.voxels >= FEW_VOXELS for lesion in bank])
+    return shaped if shaped.size else np.arange(len(bank))
+
+
+def _made(
+    sources: Sequence[Lesion],
+    motions: Sequence[Motion],
+    spacing_mm: Sequence[float],
+    shrink: float,
+    seam: int,
+) -> Lesion:
+    """The new lesion: its sources reshaped, grown together if there are two."""
+    parts = [
+        reshape_lesion(source, None, spacing_mm, motion, shrink)
+        for source, motion in zip(sources, motions, strict=True)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return smooth_union(parts[0], parts[1], np.random.default_rng(seam))
 
 
 def _is_new(made: Lesion, sources: Sequence[Lesion], bank: LesionBank) -> bool:

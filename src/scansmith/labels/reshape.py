@@ -132,7 +132,7 @@ def _lesion_coordinates(
     offset = affine_points(tuple(size), target_mm, backward, centre)
     bend = spline_field(bend_mm, tuple(size))
     offset += np.tensordot(backward.astype(np.float32), bend, axes=1)
-    middle = (np.asarray(shape) - 1) / 2
+    middle = (np.asarray(shape) - 1) // 2  # a voxel: without a motion, grid falls on grid
     for axis in range(len(size)):
         offset[axis] = offset[axis] / source_mm[axis] + middle[axis]
     return offset

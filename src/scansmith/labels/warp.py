@@ -23,7 +23,8 @@ def rotation(degrees: Sequence[float]) -> np.ndarray:
 
     Args:
         degrees: one angle for 2D. For 3D: in the plane of the last two axes (a slice), then the
-            tilts about the second and about the third axis.
+            tilts about the second and about the third axis. Positive angles turn the plane's
+            first axis towards its second.
     """
     angles = np.radians(np.asarray(degrees, dtype=float))
     dims = 2 if len(angles) == 1 else 3
