@@ -62,22 +62,36 @@ class Arena:
             scene = {name: _full(tensor) for name, tensor in self.game.play(placed).items()}
         self.critics_scene = self._through_pools(scene, step)
         values: dict[str, float] = {}
-        for side in self.sides:
+        waiting: list[Side] = []
+        for side, follower in zip(self.sides, [*self.sides[1:], None], strict=True):
             others_follow = any(side.player is player for player in generators[:-1])
-            terms = self._turn(side, scene, step, keep_graph=others_follow)
+            terms = self._learn(side, scene, keep_graph=others_follow)
+            waiting.append(side)
+            if side.player.critic or follower is None or follower.player.critic:
+                for ready in waiting:
+                    self._move(ready, step)
+                waiting.clear()
             values.update(_values(side.player, terms, step, where))
         self._average(step)
         return values
 
-    def _turn(self, side: Side, scene: Scene, step: int, keep_graph: bool) -> Terms:
+    def _learn(self, side: Side, scene: Scene, keep_graph: bool) -> Terms:
+        """Work out the gradients of a player's terms for what the player moves."""
         player = side.player
         self._stage(player.moves)
         with self._autocast():
             terms = player.loss(self.critics_scene if player.critic else scene)
         loss = torch.stack([term.float().reshape(()) for term in terms.values()]).sum()
-        for parameter in side.parameters:
-            parameter.grad = None
         torch.autograd.backward(loss, inputs=list(side.parameters), retain_graph=keep_graph)
+        return terms
+
+    def _move(self, side: Side, step: int) -> None:
+        """Move a player's networks by their gradients.
+
+        Generators that follow one another move after the last of them has learned: their
+        gradients may run through each other's networks, which have to be as they were played.
+        """
+        player = side.player
         if self.settings.clip_norm:
             nn.utils.clip_grad_norm_(side.parameters, self.settings.clip_norm)
         if player.rate is not None:
@@ -86,7 +100,6 @@ class Arena:
         side.optimiser.step()
         for parameter in side.parameters:
             parameter.grad = None
-        return terms
 
     def watch(self) -> dict[str, float]:
         """What the game wants logged of the last scene."""

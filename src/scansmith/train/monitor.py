@@ -31,7 +31,7 @@ class Log:
         with _writing(self.path):
             run.mkdir(parents=True, exist_ok=True)
             self._forget_after(step)
-            self.file = open(self.path, "a", encoding="utf-8", newline="\n")  # noqa: SIM115
+            self.file = open(self.path, "ab", buffering=0)  # noqa: SIM115
             self.board = _Board(run / "tensorboard", step)
 
     def __enter__(self) -> Log:
@@ -44,8 +44,9 @@ class Log:
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a row; values that are not finite become null."""
         with _writing(self.path):
-            self.file.write(json.dumps(_finite(row), allow_nan=False) + "\n")
-            self.file.flush()
+            line = (json.dumps(_finite(row), allow_nan=False) + "\n").encode()
+            while line:
+                line = line[self.file.write(line) :]
             self.board.write(row)
 
     def note(self, step: int, text: str) -> None:
@@ -76,7 +77,7 @@ class _Board:
         self._event, self._summary = event_pb2, summary_pb2
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time_ns() // 10**9}.{step}.{os.getpid()}"
-        self.file = open(folder / name, "ab")  # noqa: SIM115
+        self.file = open(folder / name, "ab", buffering=0)  # noqa: SIM115
         self._records = RecordWriter(self.file)
         self._put(file_version="brain.Event:2")
         if step:
@@ -96,7 +97,6 @@ class _Board:
     def _put(self, **what: Any) -> None:
         event = self._event.Event(wall_time=time.time(), **what)
         self._records.write(event.SerializeToString())
-        self.file.flush()
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
