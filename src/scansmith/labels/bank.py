@@ -139,6 +139,12 @@ class LesionBank:
         """The volume of each lesion, in order."""
         return np.array([lesion.volume_mm3 for lesion in self.lesions])
 
+    @cached_property
+    def indices(self) -> frozenset[int]:
+        """The structure indices that its lesions have."""
+        counts = sum(np.bincount(lesion.labels.ravel(), minlength=256) for lesion in self)
+        return frozenset(int(i) for i in np.flatnonzero(counts)) - {0}
+
     def of_size(self, min_mm3: float = 0.0, max_mm3: float = np.inf) -> np.ndarray:
         """Indices of the lesions of this size. Raises DataError if there is none."""
         fits = np.flatnonzero((self.volumes_mm3 >= min_mm3) & (self.volumes_mm3 <= max_mm3))

@@ -130,7 +130,7 @@ def _suited(
             f"lesion bank: lesions of {bank.lesions[0].labels.ndim} axes for labels of {dims}. "
             "Cut the bank from arrays of the same kind."
         )
-    strangers = sorted({int(i) for one in bank for i in np.unique(one.labels)} - {0, *lesion})
+    strangers = sorted(bank.indices - set(lesion))
     if strangers:
         raise DataError(
             f"lesion bank: structures {strangers} are none of the lesion's {tuple(lesion)}. "

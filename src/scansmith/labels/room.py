@@ -45,7 +45,7 @@ class Room:
         clearance_mm: float = CLEARANCE_MM,
         tries: int = TRIES,
     ) -> np.ndarray | None:
-        """A copy of the labels with a shape (structures, else 0) set in; None if it fits nowhere."""
+        """A copy of the labels with a shape (0: not lesion) set in; None if it fits nowhere."""
         start = self.position(shape, rng, clearance_mm, tries)
         if start is None:
             return None
