@@ -9,12 +9,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from scansmith.data.prepare import prepare
 from scansmith.data.store import Store
 from scansmith.methods.base import Method
 from scansmith.recipe import Draw, Edits, Intensity, Recipe
 from scansmith.settings import Settings
-from torch import nn
 
 LIVER, TUMOUR = 1, 2
 
@@ -150,3 +151,12 @@ def parts():
     import sys
 
     return sys.modules[__name__]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, hidden ones too: relative name -> bytes."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
