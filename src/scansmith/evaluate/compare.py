@@ -14,7 +14,6 @@ import scansmith
 from scansmith.data.layouts import DataSet, find_layout
 from scansmith.evaluate import summary
 from scansmith.evaluate.cases import CaseMeasures, Plan, measure_case
-from scansmith.evaluate.feature_network import load_feature_network
 from scansmith.evaluate.pairs import fidelity_of, match, origins
 from scansmith.evaluate.pictures import Picture, picture_of
 from scansmith.evaluate.verdicts import verdicts
@@ -82,7 +81,11 @@ def compare_sets(
     from scansmith.evaluate.report import write_report
 
     _check(options)
-    network = None if options.features is None else load_feature_network(options.features)
+    network = None
+    if options.features is not None:
+        from scansmith.evaluate.feature_network import load_feature_network
+
+        network = load_feature_network(options.features)
     sides = _sides(real, synthetic, options)
     shared = share(
         (sides.real.modalities, sides.synthetic.modalities),

@@ -135,11 +135,12 @@ def _moments(values: np.ndarray) -> list[float]:
     """Mean, sd, skewness and kurtosis (3 for a Gaussian); 0 and 3 where there is no spread."""
     mean = values.mean()
     centred = values - mean
-    variance = float(np.mean(centred**2))
+    squared = centred * centred  # a power would take ten times as long
+    variance = float(squared.mean())
     if variance < 1e-14:
         return [float(mean), 0.0, 0.0, 3.0]
-    skewness = float(np.mean(centred**3)) / variance**1.5
-    return [float(mean), variance**0.5, skewness, float(np.mean(centred**4)) / variance**2]
+    skewness = float(np.mean(squared * centred)) / variance**1.5
+    return [float(mean), variance**0.5, skewness, float(np.mean(squared * squared)) / variance**2]
 
 
 def _texture(matrix: np.ndarray) -> list[float]:
