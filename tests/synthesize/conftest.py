@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -145,11 +146,9 @@ def brains(tmp_path_factory) -> Store:
     return prepare(source, root / "store", VolumePainter.recipe(Settings()), workers=1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def parts():
     """The functions of this file, which tests cannot import by name."""
-    import sys
-
     return sys.modules[__name__]
 
 
