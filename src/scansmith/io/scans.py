@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from scansmith.io.nifti import read_nifti, write_nifti
 from scansmith.io.png import read_png, read_png_labels
-from scansmith.labels.table import LabelTable
 from scansmith.scan import CaseFiles, DataError, Problem, Scan
 
 Reader = Callable[[Path], tuple[np.ndarray, np.ndarray]]
@@ -19,6 +18,19 @@ Reader = Callable[[Path], tuple[np.ndarray, np.ndarray]]
 READERS: dict[str, Reader] = {".nii.gz": read_nifti, ".nii": read_nifti, ".png": read_png}
 #: The same for label maps.
 LABEL_READERS: dict[str, Reader] = READERS | {".png": read_png_labels}
+
+
+class Coding(Protocol):
+    """Which label values may occur; a `LabelTable` is one."""
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The values that are written."""
+
+    @property
+    def known(self) -> frozenset[int]:
+        """The values that may be read."""
+
 
 # Two grids are the same if no corner is further apart than this share of a voxel: single-precision
 # headers and quaternions round by less, a true shift is at least half a voxel.
@@ -34,7 +46,7 @@ def suffix_of(path: Path, known: Mapping[str, Reader] = READERS) -> str:
 def read_scan(
     files: CaseFiles | Path | str,
     labels: Path | str | None = None,
-    table: LabelTable | None = None,
+    table: Coding | None = None,
 ) -> Scan:
     """Read one case whole.
 
@@ -167,9 +179,7 @@ def _read_images(files: CaseFiles, problems: list[Problem]) -> list[Named]:
     return found
 
 
-def _read_labels(
-    files: CaseFiles, table: LabelTable | None, problems: list[Problem]
-) -> Named | None:
+def _read_labels(files: CaseFiles, table: Coding | None, problems: list[Problem]) -> Named | None:
     if files.labels is None:
         return None
     where = _Place(files.case, files.labels.name)
@@ -256,7 +266,7 @@ def _whole_numbers(where: _Place, labels: np.ndarray) -> tuple[list[Problem], np
     return [where.problem("labels", found, "Check that this file is a label map")], labels
 
 
-def _unknown_values(where: _Place, labels: np.ndarray, table: LabelTable) -> list[Problem]:
+def _unknown_values(where: _Place, labels: np.ndarray, table: Coding) -> list[Problem]:
     unknown = sorted(set(values_of(labels)) - table.known)
     if not unknown:
         return []
