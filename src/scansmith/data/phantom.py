@@ -1,8 +1,8 @@
-"""Phantoms: procedural cases with known truth, for the demo, the tests, and measures inside lesions.
+"""Phantoms: procedural cases with known truth, for the demo, tests, and measures in lesions.
 
 A phantom is made from a seed alone. Beside the scan it has its twin, the same patient without
-the lesion, exactly equal outside `region`. Anatomy: `phantom_brain`, `phantom_liver`,
-`phantom_heart`.
+the lesion, exactly equal outside `region`. Anatomy: `phantom_head`, `phantom_belly`,
+`phantom_heart`; lesions: `phantom_brain`, `phantom_liver`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from scansmith.io.nifti import write_nifti
 from scansmith.labels.table import KNOWN, LabelTable
 from scansmith.scan import DataError, Scan, SettingsError
 
+LEAST = 8  # voxels along an axis: below that nothing can be told apart
 Size = tuple[int, int, int]
 Progress = Callable[[int, int], None]
 Made = tuple[Space, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -105,8 +106,8 @@ def write_phantoms(
     """Write a data set of phantoms: brain as BraTS, liver as nnU-Net raw, heart as MM-WHS.
 
     Organs with lesions also get `twins/`, a data set of the same cases without them, and
-    `regions/CASE/region.nii.gz`, 1 where the two may differ. Case n depends on the seed and n alone.
-    The folder appears when all of it is there.
+    `regions/CASE/region.nii.gz`, 1 where the two may differ. Case n depends on the seed and n
+    alone. The folder appears when all of it is there.
 
     Args:
         progress: called with (cases done, all cases).
@@ -173,9 +174,9 @@ def _plan(organ: str) -> Organ:
 
 
 def _checked_size(size: tuple[int, ...]) -> Size:
-    if len(size) != 3 or min(size) < 2:
+    if len(size) != 3 or min(size) < LEAST:
         raise SettingsError(
-            f"size: {' x '.join(map(str, size))} is no grid. Give three whole numbers of 2 or more, "
-            "for example 96 96 24."
+            f"size: {' x '.join(map(str, size))} is no grid. Give three whole numbers of "
+            f"{LEAST} or more, for example 96 96 24."
         )
     return int(size[0]), int(size[1]), int(size[2])

@@ -1,230 +1,31 @@
-"""Skull-stripped brains in T1, T1 with contrast, T2 and FLAIR, each with one glioma.
+"""Brains with a glioma in T1, T1 with contrast, T2 and FLAIR, and the scanner that measures them.
 
-Anatomy is in millimetres about the middle of the brain. Signals are relative, white matter in
-T1 = 0.8; each modality of each case gets its own gain, bias field and Rician noise.
+Labels as in BraTS: necrosis 1, oedema 2, enhancing 4. Each modality of each case has a gain, a
+bias field and Rician noise of its own; scan and twin share them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 from scipy import ndimage
 
+from scansmith.data.phantom_head import SIGNAL, Head, blend, make_head
 from scansmith.data.phantom_shapes import (
-    FAR_MM, Lattice, Space, common, cover, cut, ellipsoid, make_space, noise, paint, path,
-    pose, stretch, tubes, union, warp,
-)  # fmt: skip
+    FAR_MM,
+    Space,
+    common,
+    cover,
+    ellipsoid,
+    make_space,
+    noise,
+    union,
+)
 
 MODALITIES = ("t1", "t1c", "t2", "flair")
 FIELD_MM = (182.4, 212.8, 153.6)
 SIZE = (96, 112, 64)
-
-# t1, t1c, t2, flair. Order of brightness as in any radiology text: CSF dark in T1 and FLAIR and
-# brightest in T2; white above grey in T1, below it in T2 and FLAIR.
-SIGNAL = {
-    "csf": (0.20, 0.20, 1.00, 0.13),
-    "grey": (0.60, 0.62, 0.58, 0.62),
-    "white": (0.80, 0.82, 0.42, 0.52),
-    "deep": (0.67, 0.69, 0.50, 0.58),
-    "pallidum": (0.74, 0.76, 0.38, 0.47),
-    "vessel": (0.35, 1.15, 0.35, 0.30),
-    "necrosis": (0.36, 0.38, 0.92, 0.52),
-    "oedema": (0.58, 0.60, 0.84, 0.96),
-    "enhancing": (0.56, 1.18, 0.66, 0.80),
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Head:
-    """The healthy anatomy that a tumour has to respect."""
-
-    space: Space
-    mask: np.ndarray
-    depth_mm: np.ndarray
-    ventricles: np.ndarray
-    white: np.ndarray
-    cerebrum: np.ndarray
-    images: np.ndarray
-
-
-def _hull(s: Space) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Cerebrum, its outline as if it had no base, cerebellum and brainstem, all without folds."""
-    taper = 1 + 0.0009 * s.y - 0.000008 * s.y**2  # the front is narrower than the parietal part
-    side = Space(np.abs(s.x) ** 1.06 / 1.26 / taper, s.y, s.z, s.spacing_mm)
-    dome = ellipsoid(side, (0, -1, 2), (66.5, 83, 61))
-    floor = -17 - s.z - 0.06 * s.y
-    side = Space(np.abs(s.x), s.y, s.z, s.spacing_mm)
-    temporal = ellipsoid(side, (43, -4, -26), (21, 42, 21), 12)
-    cerebrum = union(common(dome, floor, 14), temporal, 7)
-    cerebellum = union(
-        ellipsoid(side, (24, 48, -41), (28, 31, 22)),
-        ellipsoid(side, (0, 47, -38), (14, 26, 21)),
-        10,
-    )
-    stem = tubes(
-        s, path([(0, 10, -8), (0, 14, -28), (0, 20, -46), (0, 26, -90)], [15, 15.5, 12, 8]), 60, 6
-    )
-    return cerebrum, union(dome, temporal, 7), cerebellum, stem
-
-
-def _folds(s: Space, depth: np.ndarray, rng: np.random.Generator, width_mm: float) -> np.ndarray:
-    """Distance to the nearest sulcus: sheets of a noise field that run inwards from the surface."""
-    reach = np.sqrt((s.x / 67) ** 2 + ((s.y + 1) / 84) ** 2 + ((s.z - 2) / 61) ** 2) + 0.05
-    pull = reach ** np.float32(-0.7)  # towards the surface: a sheet stands upright on it
-    side = np.where(s.x > 0, 71.0, -71.0).astype(np.float32)  # the halves fold differently
-    nearest = np.full(depth.shape, FAR_MM, np.float32)
-    for scale, deepest in ((11.0, 19.0), (6.5, 9.5)):
-        field = Lattice(240, scale, rng).at(s.x * pull + side, s.y * pull, s.z * pull)
-        slopes = np.gradient(field, *s.spacing_mm)
-        steep = np.sqrt(sum(g * g for g in slopes)) + np.float32(0.35 / scale)
-        sheet = np.abs(field) / steep
-        limit = deepest * rng.uniform(0.85, 1.15)
-        nearest = np.minimum(nearest, sheet - width_mm + np.clip(depth - limit, 0, None))
-    return nearest
-
-
-def _ventricles(s: Space, rng: np.random.Generator, large: float) -> np.ndarray:
-    shape = np.full(s.x.shape, FAR_MM, np.float32)
-    for sign in (1, -1):
-        size = large * rng.uniform(0.9, 1.1)
-
-        def at(x: float, y: float, z: float, sign: int = sign) -> tuple[float, float, float]:
-            return sign * x, y, z
-
-        body = path(
-            [at(12, -36, 6), at(8.5, -24, 13), at(8, -8, 19), at(10, 10, 21), at(17, 25, 17),
-             at(24, 33, 7), at(24, 44, 4), at(21, 58, 3)],
-            [2.0 * size, 4.6 * size, 4.8 * size, 4.8 * size, 5.6 * size, 6.6 * size, 4.2 * size,
-             1.5 * size],
-        )  # fmt: skip
-        horn = path(
-            [at(24, 33, 7), at(31, 20, -10), at(33, 2, -20), at(30, -8, -22)],
-            [5.5 * size, 2.4 * size, 1.9 * size, 1.2 * size],
-        )
-        lateral = tubes(s, body + horn, 14, 3)
-        caudate = ellipsoid(s, at(17.5, -22, 11), (7.5, 20, 11))
-        lateral = cut(lateral, caudate, 2)
-        shape = union(shape, common(lateral, 1.0 - sign * s.x))
-    third = ellipsoid(s, (0, 3, 0), (2.0 * large, 15, 10))
-    fourth = ellipsoid(s, (0, 33, -36), (6.5 * large**0.5, 5, 11))
-    return union(union(shape, third, 2), fourth)
-
-
-def _fissures(s: Space, bend: np.ndarray, width_mm: float) -> np.ndarray:
-    """The cleft between the halves above the corpus callosum, and the Sylvian fissures."""
-    arch = (np.sqrt(((s.y - 2) / 40) ** 2 + ((s.z + 2) / 29) ** 2) - 1) * 30
-    between = np.abs(s.x + bend) - width_mm + np.clip(-arch, 0, None)
-    slant = s.z + 9 - 0.33 * (s.y + 8) + 2.5 * bend
-    sylvian = np.abs(slant) * 0.95 - width_mm * 1.5
-    sylvian = (
-        sylvian + np.clip(31 - np.abs(s.x), 0, None) + 0.5 * np.clip(np.abs(s.y + 2) - 30, 0, None)
-    )
-    insula = np.sqrt((np.abs(s.x) - 36 - bend) ** 2 + 0.0) - width_mm
-    insula = insula + 0.8 * np.clip(np.abs(slant + 1) - 14, 0, None)
-    insula = insula + 0.5 * np.clip(np.abs(s.y + 2) - 20, 0, None)
-    return np.minimum(np.minimum(between, sylvian), insula)
-
-
-def _head(grid: Space, rng: np.random.Generator) -> Head:
-    scale = np.clip(rng.normal(1.0, 0.03, 3), 0.94, 1.05)
-    posed = stretch(pose(grid, rng, 3.0, 1.5), (float(scale[0]), float(scale[1]), float(scale[2])))
-    s = warp(warp(posed, grid, rng, 2.2, 38), grid, rng, 0.7, 13)
-    age = float(rng.beta(2, 2.5))
-    cerebrum, outline, cerebellum, stem = _hull(s)
-    hull = union(union(cerebrum, cerebellum, 4), stem, 12) - 1.0
-    mask = hull + 0.7 * noise(grid, 7, rng) < 0
-    width = 0.5 + 0.8 * age
-    bend = 1.2 * noise(grid, 26, rng)
-    sulci = np.minimum(
-        _folds(s, -np.minimum(outline, 0), rng, width), _fissures(s, bend, 0.7 + 0.7 * age)
-    )
-    ventricles = _ventricles(s, rng, 0.78 + 0.45 * age)
-    pia = np.minimum(-cerebrum - 0.6, sulci)  # depth below the nearest surface of the cortex
-    images = _tissue(s, grid, rng, pia, Parts(cerebrum, cerebellum, stem, ventricles))
-    _old_age(images, grid, rng, pia, ventricles, age)
-    _vessels(images, s, grid, rng, sulci, hull)
-    soft = s.soft_mm
-    white = cover(3.4 - pia, soft) * cover(cerebrum, soft) * cover(-ventricles, soft)
-    return Head(s, mask, -hull, ventricles, white, cerebrum, images)
-
-
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """Outlines, as signed distances."""
-
-    cerebrum: np.ndarray
-    cerebellum: np.ndarray
-    stem: np.ndarray
-    ventricles: np.ndarray
-
-
-def _mix(images: np.ndarray, shape: np.ndarray, tissue: str, soft_mm: float) -> None:
-    _blend(images, cover(shape, soft_mm), SIGNAL[tissue])
-
-
-def _blend(images: np.ndarray, share: np.ndarray, signals: tuple[float, ...]) -> None:
-    for image, signal in zip(images, signals, strict=True):
-        image += share * (np.float32(signal) - image)
-
-
-def _tissue(
-    s: Space, grid: Space, rng: np.random.Generator, pia: np.ndarray, parts: Parts
-) -> np.ndarray:
-    """Clean signals of all modalities, (4, i, j, k)."""
-    soft = s.soft_mm
-    images = np.empty((4, *s.x.shape), np.float32)
-    images[:] = np.array(SIGNAL["csf"], np.float32)[:, None, None, None]
-    folia = s.z + 0.35 * np.abs(s.x) + 0.5 * (s.y - 50) + 2.0 * noise(grid, 12, rng)
-    leaf = np.abs(((folia / 6.4) % 1) - 0.5) * 6.4
-    skin = parts.cerebellum + 0.3
-    _mix(images, common(skin, np.minimum(leaf - 2.8, skin + 4)), "grey", soft)
-    _mix(images, common(skin + 4.5, leaf - 1.2), "white", 1.2 * soft)
-    _mix(images, skin + 17, "white", 6.0)
-    _mix(images, common(parts.cerebrum, -pia), "grey", soft)
-    thick = 2.7 + 0.5 * noise(grid, 15, rng)
-    _mix(images, common(parts.cerebrum, thick - pia), "white", soft)
-    stem = common(parts.stem + 0.4, s.z + 2, 4)
-    _mix(images, stem, "deep", soft)
-    _mix(images, stem + 5, "white", 4.0)
-    for sign in (1, -1):
-        _mix(images, ellipsoid(s, (sign * 16, -20, 11), (5.5, 17, 10), -sign * 8), "deep", soft)
-        _mix(images, ellipsoid(s, (sign * 25.5, -1, 1), (6.2, 17, 11), sign * 14), "deep", soft)
-        _mix(images, ellipsoid(s, (sign * 20.5, 2, 0), (3.4, 9, 7), sign * 20), "pallidum", soft)
-        _mix(images, ellipsoid(s, (sign * 10.5, 14, 5), (8.5, 14, 9), sign * 20), "deep", soft)
-        _mix(images, ellipsoid(s, (sign * 29, 8, -23), (5, 16, 4.5), sign * 12), "grey", soft)
-    _mix(images, parts.ventricles, "csf", soft)
-    images *= 1 + 0.025 * noise(grid, 9, rng)
-    return images
-
-
-def _old_age(
-    images: np.ndarray, grid: Space, rng: np.random.Generator, pia: np.ndarray,
-    ventricles: np.ndarray, age: float,
-) -> None:  # fmt: skip
-    """Bright caps round the ventricles and a few spots in the white matter, in T2 and FLAIR."""
-    caps = np.exp(-np.clip(ventricles, 0, None) / 3.0) * (ventricles > 0)
-    caps = caps * np.clip(0.5 + 0.5 * noise(grid, 16, rng), 0, 1) * (0.1 + 0.5 * age)
-    spots = np.clip(noise(grid, 5, rng) - 2.9 + 0.7 * age, 0, 0.6) * cover(6 - pia, 2.0)
-    share = np.clip(caps + spots, 0, 0.8)
-    for m, signal in ((0, 0.66), (1, 0.68), (2, 0.75), (3, 0.90)):
-        images[m] += share * (pia > 3) * (np.float32(signal) - images[m])
-
-
-def _vessels(
-    images: np.ndarray, s: Space, grid: Space, rng: np.random.Generator, sulci: np.ndarray,
-    hull: np.ndarray,
-) -> None:  # fmt: skip
-    """Cortical vessels in the sulci, the great sinus and choroid plexus: bright with contrast."""
-    soft = s.soft_mm
-    run = np.abs(noise(grid, 10, rng)) - 0.22
-    veins = cover(sulci + 0.2, soft) * cover(run * 6, 1.5) * 0.6 * (hull < -0.5)
-    back = [(0, 20, 62), (0, 55, 50), (0, 76, 26), (0, 83, 2), (0, 80, -12)]
-    sinus = cover(tubes(s, path(back, [1.0, 1.8, 2.4, 2.8, 2.6]), 6), soft)
-    plexus = [((sign * 24, 34, 7), (sign * 20, 27, 14), 2.6, 1.6) for sign in (1, -1)]
-    artery = [((sign * 6, -14, -17), (sign * 34, -10, -12), 1.6, 1.3) for sign in (1, -1)]
-    bright = cover(tubes(s, [*plexus, *artery], 6), soft) * 0.8
-    _blend(images, np.maximum(np.maximum(veins, sinus * (hull < 1)), bright), SIGNAL["vessel"])
 
 
 def _centre(head: Head, rng: np.random.Generator, radius_mm: float) -> tuple[int, ...]:
@@ -241,8 +42,9 @@ def _tumour(head: Head, grid: Space, rng: np.random.Generator) -> tuple[np.ndarr
     """Signed distances of core, necrosis and oedema."""
     s = head.space
     radius = float(np.clip(rng.lognormal(np.log(15), 0.32), 9, 27))
+    radius = max(radius, 1.2 * s.spacing_mm[0], 0.7 * s.spacing_mm[2])
     here = _centre(head, rng, radius)
-    core = np.full(s.x.shape, FAR_MM, np.float32)
+    core: np.ndarray = np.full(s.x.shape, FAR_MM, np.float32)
     for n in range(int(rng.integers(1, 4))):
         part = radius * (1.0 if n == 0 else rng.uniform(0.45, 0.8))
         off = rng.normal(0, 0.55 * radius, 3) * (n > 0)
@@ -255,9 +57,10 @@ def _tumour(head: Head, grid: Space, rng: np.random.Generator) -> tuple[np.ndarr
     across = np.clip(-s.x * np.sign(s.x[here]), 0, None)  # the falx holds a tumour back
     stay = np.maximum(3.0 - head.depth_mm, 1.5 - head.ventricles)
     core = common(core + 0.8 * across, stay, 3)
+    core = core - max(0.0, float(core.min()) + 0.5)  # coarse voxels: one at least is inside
     rim = rng.uniform(0.16, 0.5) * radius * np.clip(1 + 0.45 * noise(grid, 9, rng), 0.25, 2)
     necrosis = core + np.clip(rim, 1.6, None)
-    reach = rng.uniform(4, 17) * np.clip(1 + 0.5 * noise(grid, 22, rng), 0.1, 2.2)
+    reach = rng.uniform(4, 15) * np.clip(1 + 0.45 * noise(grid, 20, rng), 0.1, 1.9)
     oedema = core - reach + 11 * (1 - head.white) + 1.0 * across + noise(grid, 7, rng) * 1.2
     oedema = common(oedema, np.maximum(1.5 - head.depth_mm, 0.5 - head.ventricles))
     return core, necrosis, oedema
@@ -270,8 +73,9 @@ def _diseased(
     core, necrosis, oedema = _tumour(head, grid, rng)
     soft = head.space.soft_mm
     images = head.images.copy()
-    watery = cover(oedema, 1.6 * soft) * np.float32(rng.uniform(0.75, 0.95))
-    _blend(images, watery, SIGNAL["oedema"])
+    watery = cover(oedema, 1.6 * soft) * np.float32(rng.uniform(0.8, 1.0))
+    watery = watery * np.clip(0.86 - 0.012 * core + 0.07 * noise(grid, 9, rng), 0.5, 1)
+    blend(images, watery, SIGNAL["oedema"])
     wild = 1 + 0.10 * noise(grid, 4.5, rng)
     for shape, tissue in ((core, "enhancing"), (necrosis, "necrosis")):
         share = cover(shape, soft)
@@ -286,7 +90,9 @@ def _diseased(
     return images, labels, touched
 
 
-def _scanner(grid: Space, mask: np.ndarray, rng: np.random.Generator):  # type: ignore[no-untyped-def]
+def _scanner(
+    grid: Space, mask: np.ndarray, rng: np.random.Generator
+) -> Callable[[np.ndarray], np.ndarray]:
     """What one session does to any clean signals: gain, bias field, Rician noise."""
     shape = (4, *mask.shape)
     gains = rng.uniform(550, 1100, 4)
@@ -311,7 +117,7 @@ def make_brain(
 ) -> tuple[Space, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Grid, image and twin (4, i, j, k), labels and region (i, j, k)."""
     grid = make_space(size, FIELD_MM)
-    head = _head(grid, rng)
+    head = make_head(grid, rng)
     images, labels, region = _diseased(head, grid, rng)
     measure = _scanner(grid, head.mask, rng)
     twin = measure(head.images)

@@ -7,16 +7,36 @@ from dataclasses import dataclass
 import numpy as np
 
 from scansmith.data.phantom_shapes import (
-    Point, Space, Tube, common, cut, ellipsoid, grow_tree, make_space, noise, paint, path,
-    pose, stretch, tubes, union, warp,
+    Point,
+    Space,
+    Tube,
+    common,
+    cut,
+    ellipsoid,
+    make_space,
+    noise,
+    paint,
+    path,
+    pose,
+    stretch,
+    tubes,
+    union,
+    warp,
 )  # fmt: skip
 from scansmith.data.phantom_torso import (
-    AIR, FAT, back_of, make_scanner, make_wall, paint_lungs, paint_spine, paint_wall,
+    AIR,
+    FAT,
+    back_of,
+    make_scanner,
+    make_wall,
+    paint_lungs,
+    paint_spine,
+    paint_wall,
 )  # fmt: skip
 
 FIELD_MM = (230.4, 230.4, 154.0)
 SIZE = (128, 128, 48)
-SPINE_Y_MM = 72.0
+SPINE_Y_MM = 68.0
 CODES = {
     "myocardium": 205, "left atrium": 420, "left ventricle": 500, "right atrium": 550,
     "right ventricle": 600, "aorta": 820, "pulmonary artery": 850,
@@ -80,7 +100,7 @@ def _chambers(s: Space, grid: Space, rng: np.random.Generator) -> Chambers:
     right = cut(right, outer - 0.5, 3)
 
     left = union(
-        ellipsoid(s, (4, 30, 16), (34 * rng.uniform(0.9, 1.1), 21, 24)),
+        ellipsoid(s, (4, 27, 16), (34 * rng.uniform(0.9, 1.1), 21, 24)),
         ellipsoid(s, (2, 16, 8), (20, 14, 17)), 12,
     ) + 1.2 * noise(grid, 20, rng)  # fmt: skip
     ear = tubes(s, path([(28, 16, 24), (42, 2, 28), (44, -12, 24)], [9, 8, 4]), 12)
@@ -222,7 +242,7 @@ def _paint_chest(
         bronchus = cut(bronchus, c.left_atrium - 2)
         paint(image, bronchus - 1.3, 40.0, soft)
         paint(image, bronchus, AIR + 20, soft)
-    oesophagus = cut(tubes(s, path([(4, 52, 110), (8, 54, 0), (14, 46, -110)], [7, 6.5, 8]), 10),
+    oesophagus = cut(tubes(s, path([(4, 46, 110), (6, 52, 0), (14, 42, -110)], [7, 6.5, 8]), 10),
                      np.minimum(c.left_atrium, c.aorta) - 1.5)  # fmt: skip
     paint(image, oesophagus, 45.0, soft)
 
@@ -234,8 +254,11 @@ def make_heart(
     grid = make_space(size, FIELD_MM)
     posed = pose(grid, rng, 2.5, 3.0)
     body = warp(posed, grid, rng, 3.0, 80)
-    half = (float(rng.uniform(142, 165)), float(rng.uniform(108, 118)))
-    wall = make_wall(body, grid, rng, half, float(rng.uniform(6, 16)), wall_mm=15, shoulder=0.0004)
+    half = (float(rng.uniform(142, 165)), float(rng.uniform(117, 124)))
+    middle = Space(body.x, body.y - 10, body.z, body.spacing_mm)
+    wall = make_wall(
+        middle, grid, rng, half, float(rng.uniform(6, 16)), wall_mm=15, shoulder=0.0004
+    )
     turned = pose(body, rng, 5.0, 3.0)  # hearts lie steep in some people and flat in others
     scale = rng.uniform(0.93, 1.07)
     factors = tuple(float(scale * f) for f in rng.uniform(0.97, 1.03, 3))
@@ -248,12 +271,12 @@ def make_heart(
     _paint_chest(image, heart, grid, cut(wall.cavity, back, 8), c, rng)
     paint_spine(image, body, grid, rng, SPINE_Y_MM, back=back, skin=wall.muscle,
                 dense=float(rng.uniform(0.8, 1.2)))  # fmt: skip
-    breastbone = ellipsoid(body, (0, -half[1] + 22, 30), (19, 6, 95))
+    breastbone = ellipsoid(body, (0, -half[1] + 32, 30), (19, 6, 95))
     paint(image, breastbone, 420.0, soft)
     paint(image, breastbone + 2.5, 130.0, soft)
     _paint_heart(image, heart, grid, c, rng)
     descending = tubes(
-        body, path([(20, 50, 110), (22, 54, 20), (14, 54, -110)], [12.5, 12, 11.5]), 12
+        body, path([(20, 48, 110), (23, 51, 20), (14, 49, -110)], [12.5, 12, 11.5]), 12
     )
     paint(image, descending - 1.2, 55.0, soft)
     paint(

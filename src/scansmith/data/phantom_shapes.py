@@ -195,7 +195,9 @@ def tubes(
     distance = np.full(s.x.shape, FAR_MM, np.float32)
     for a, b, radius_a, radius_b in parts:
         grow = max(radius_a, radius_b) + margin_mm
-        box = s.box(np.minimum(a, b) - grow, np.maximum(a, b) + grow)
+        low = [min(p, q) - grow for p, q in zip(a, b, strict=True)]
+        high = [max(p, q) + grow for p, q in zip(a, b, strict=True)]
+        box = s.box(low, high)
         near = distance[box]
         if near.size:
             own = round_cone(s.part(box), a, b, radius_a, radius_b)

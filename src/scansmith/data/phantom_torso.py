@@ -12,7 +12,17 @@ import numpy as np
 from scipy import ndimage
 
 from scansmith.data.phantom_shapes import (
-    Space, common, cover, cut, ellipsoid, grow_tree, noise, paint, path, tubes, union,
+    Space,
+    common,
+    cover,
+    cut,
+    ellipsoid,
+    grow_tree,
+    noise,
+    paint,
+    path,
+    tubes,
+    union,
 )  # fmt: skip
 
 AIR, LUNG, FAT, MUSCLE, WATER, MARROW, BONE, CARTILAGE = -1000, -850, -105, 58, 8, 190, 620, 105
@@ -137,10 +147,17 @@ def paint_lungs(
     parts = []
     for root in roots:
         side = np.sign(root[0])
-        for _ in range(4):
-            heading = (side * rng.uniform(0.4, 1), rng.normal(0, 0.8), rng.normal(0, 0.8))
+        for _ in range(5):
+            heading = (side * rng.uniform(0.3, 1), rng.normal(0, 0.8), rng.normal(0, 0.8))
             parts += grow_tree(
-                rng, root, heading, 4.2, length_mm=34, generations=generations, spread=0.55
+                rng,
+                root,
+                heading,
+                3.8,
+                length_mm=31,
+                generations=generations,
+                spread=0.6,
+                shrink=0.82,
             )
     vessel = common(tubes(s, parts, 4.0), lung + 1.5)
     paint(image, vessel, vessel_hu, soft)
