@@ -70,7 +70,7 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 here")
-def test_a_run_killed_from_outside_twice_ends_as_if_it_had_not_been(
+def test_a_run_killed_from_outside_ends_as_if_it_had_not_been(
     tiny: ModuleType, whole: dict[str, Any], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"

@@ -100,7 +100,6 @@ def fit(
                         "Go on with resume."
                     )
         arena.rest()
-        draw_curves(run)
 
 
 def choose_device(name: str) -> torch.device:

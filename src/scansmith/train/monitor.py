@@ -127,7 +127,9 @@ def draw_curves(run: Path, log_y: bool | None = None) -> Path:
     rows = rows[:: max(1, len(rows) // 2000)]
     names = list(dict.fromkeys(name for row in rows for name in row["running"]))
     players = [name for name in names if any(n.startswith(name + ".") for n in names)]
-    figure = Figure(figsize=(6.4, 3.0 * max(1, len(players))), layout="constrained")
+    height = 3.0 * max(1, len(players))  # inches; margins by hand, automatic ones are slow
+    figure = Figure(figsize=(6.4, height))
+    figure.subplots_adjust(0.11, 0.5 / height, 0.97, 1 - 0.3 / height, hspace=0.35)
     for number, player in enumerate(players, 1):
         axes = figure.add_subplot(len(players), 1, number)
         terms = [name for name in names if name.startswith(player + ".")]
