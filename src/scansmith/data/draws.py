@@ -32,8 +32,10 @@ def qualifying(draw: Draw, counts: np.ndarray, table: LabelTable) -> np.ndarray:
 
 def count_pixels(labels: np.ndarray, structures: int) -> np.ndarray:
     """Pixels of each structure in each sample: labels (N, *S) of indices to int64 (N, K)."""
-    flat = labels.reshape(len(labels), -1)
-    return np.stack([np.bincount(sample, minlength=structures) for sample in flat])
+    counts = np.zeros((len(labels), structures), dtype=np.int64)
+    for sample, row in zip(labels, counts, strict=True):
+        row[:] = np.bincount(sample.ravel(), minlength=structures)
+    return counts
 
 
 def _pixels(structure: str, counts: np.ndarray, table: LabelTable) -> np.ndarray:

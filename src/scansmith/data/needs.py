@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scansmith.data.draws import ANY, qualifying
+from scansmith.data.intensity import Statistics, fit_codec
 from scansmith.data.layouts import DataSet
 from scansmith.data.prepare_case import Finding, Task
 from scansmith.labels.table import standard_name
@@ -32,12 +33,11 @@ def check_recipe(recipe: Recipe) -> None:
         mistakes.append(
             f"spacing: found {recipe.spacing_mm}, expected {axes} in mm, each above 0. Correct it."
         )
-    low, high = recipe.intensity.low, recipe.intensity.high
-    if recipe.intensity.kind == "window" and (low is None or high is None or low >= high):
-        mistakes.append(
-            f"intensity: a window from {low} to {high} is empty. Set a lower and a higher limit, "
-            "for example -200 and 250 HU for the liver."
-        )
+    if recipe.intensity.kind == "window":
+        try:
+            fit_codec(recipe.intensity, Statistics(0))
+        except SettingsError as error:
+            mistakes.append(str(error))
     if mistakes:
         raise SettingsError("\n".join(mistakes))
 
@@ -135,7 +135,7 @@ def _nothing_labelled(
     labelled = {
         task.files.patient
         for task, finding in zip(tasks, findings, strict=True)
-        if finding.counts is not None and finding.counts[:, 1:].any()
+        if finding.plain is not None and finding.plain["labelled"]
     }
     wanted = ", ".join(tasks[0].kept.structures[1:])
     found = f"nothing is labelled in the case, {recipe.method} needs {wanted}"

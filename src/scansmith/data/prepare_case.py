@@ -175,7 +175,7 @@ def to_grid(scan: Scan, task: Task) -> Prepared:
         left_out,
         affine,
         axis_codes(scan.affine),
-        scan.labels is not None,
+        scan.labels is not None and bool(scan.labels.any()),
     )
 
 

@@ -74,7 +74,7 @@ class StoredCase:
         affine: (4, 4), index (W, H, D) of the prepared grid to millimetres, RAS+.
         axis_codes: orientation of the source file, for example "RAS".
         codecs, levels: one for each modality.
-        labelled: False if the source had no labels, so that all is background.
+        labelled: False if the source has no labels, or nothing is labelled in it.
         sha256: of image and labels.
     """
 

@@ -1,0 +1,51 @@
+import pytest
+
+from scansmith.data.split import split_patients
+from scansmith.scan import DataError, SettingsError
+
+SHARES = (0.8, 0.0, 0.2)
+
+
+def numbers(split):
+    return tuple(list(split.values()).count(part) for part in ("train", "validation", "test"))
+
+
+def test_a_patient_never_crosses_the_split():
+    scans = ["p1", "p1", "p2", "p3", "p2", "p4"]  # two scans of p1 and of p2
+    assert sorted(split_patients(scans, SHARES, 0)) == ["p1", "p2", "p3", "p4"]
+
+
+def test_order_and_repetition_of_names_do_not_matter():
+    names = [f"p{n}" for n in range(20)]
+    assert split_patients(names, SHARES, 3) == split_patients([*names[::-1], "p4"], SHARES, 3)
+
+
+def test_another_seed_gives_another_split():
+    names = [f"p{n}" for n in range(20)]
+    assert split_patients(names, SHARES, 0) != split_patients(names, SHARES, 1)
+
+
+@pytest.mark.parametrize(
+    ("patients", "shares", "expected"),
+    [
+        (25, (0.8, 0.0, 0.2), (20, 0, 5)),
+        (10, (0.7, 0.1, 0.2), (7, 1, 2)),
+        (4, (0.8, 0.0, 0.2), (3, 0, 1)),  # 3.2 and 0.8: the larger remainder gets the fourth
+        (3, (0.9, 0.05, 0.05), (1, 1, 1)),  # everybody gets one, training gives
+        (2, (0.95, 0.0, 0.05), (1, 0, 1)),
+        (1, (1.0, 0.0, 0.0), (1, 0, 0)),
+    ],
+)
+def test_numbers_follow_the_shares(patients, shares, expected):
+    assert numbers(split_patients([f"p{n}" for n in range(patients)], shares, 0)) == expected
+
+
+def test_fewer_patients_than_parts_is_an_error():
+    with pytest.raises(DataError, match=r"2 patient\(s\) for train, validation, test"):
+        split_patients(["a", "b", "a"], (0.6, 0.2, 0.2), 0)
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.0, 0.2), (1.2, -0.2, 0.0), (0.0, 0.5, 0.5), (1.0,)])
+def test_shares_that_are_none_are_refused(shares):
+    with pytest.raises(SettingsError, match="add up to 1"):
+        split_patients(["a", "b", "c"], shares, 0)
