@@ -81,7 +81,8 @@ def test_raw_values_and_affine_survive_in_our_own_pictures(tmp_path: Path) -> No
     array, back = read_png(path)
     np.testing.assert_array_equal(array[:, :, 0], hu)
     np.testing.assert_array_equal(back, affine)
-    assert Image.open(path).text["Description"] == "by hand"
+    with Image.open(path) as picture:
+        assert picture.text["Description"] == "by hand"
 
 
 @pytest.mark.parametrize("keep", [0, 20, 60])
