@@ -87,7 +87,7 @@ def _below_diaphragm(s: Space, grid: Space, rng: np.random.Generator) -> np.ndar
 
 def _liver(s: Space, grid: Space, cavity: np.ndarray, below: np.ndarray, rng: np.random.Generator,
            clear: np.ndarray) -> np.ndarray:  # fmt: skip
-    low = rng.normal(-92, 9)
+    low = rng.normal(-90, 14)
     front = rng.uniform(0.2, 0.4)
     right = ellipsoid(s, (-68, -4, -2), (92, 96, 92))
     under = low + 0.85 * (s.x + 110) + front * (s.y + 15) - s.z + 5 * noise(grid, 42, rng)

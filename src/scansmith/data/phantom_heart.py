@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -264,6 +264,11 @@ def make_heart(
     factors = tuple(float(scale * f) for f in rng.uniform(0.97, 1.03, 3))
     heart = stretch(warp(turned, grid, rng, 2.2, 30), factors)  # type: ignore[arg-type]
     c = _chambers(heart, grid, rng)
+    descending = tubes(
+        body, path([(20, 48, 110), (23, 51, 20), (14, 49, -110)], [12.5, 12, 11.5]), 12
+    )
+    c = replace(c, left_atrium=cut(c.left_atrium, descending - 2.5, 3),
+                veins=cut(c.veins, descending - 2.5))  # fmt: skip
     image = np.full(grid.x.shape, AIR, np.float32)
     paint_wall(image, body, grid, wall, rng, lowest_rib_mm=-200)
     soft = grid.soft_mm
@@ -275,9 +280,6 @@ def make_heart(
     paint(image, breastbone, 420.0, soft)
     paint(image, breastbone + 2.5, 130.0, soft)
     _paint_heart(image, heart, grid, c, rng)
-    descending = tubes(
-        body, path([(20, 48, 110), (23, 51, 20), (14, 49, -110)], [12.5, 12, 11.5]), 12
-    )
     paint(image, descending - 1.2, 55.0, soft)
     paint(
         image,
