@@ -31,6 +31,7 @@ from scansmith.workflow import versions
 Progress = Callable[[int, int, str], None]
 CHUNK = 8  # samples drawn at a time; part of what a case is, so not a setting
 _WRITERS = 4  # threads; a case's compression takes longer than a GPU's drawing of it
+_READ_AHEAD = 2  # cases: editing the labels of one can take as long as drawing it
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -78,7 +79,7 @@ class Works:
         threads = min(_WRITERS, cpu_count() or 1)
         pool = ThreadPoolExecutor(threads, thread_name_prefix="scansmith-write")
         try:
-            taken = _in_order(pool, self.sources.take, missing, ahead=1)
+            taken = _in_order(pool, self.sources.take, missing, ahead=_READ_AHEAD)
             made = ((source, self.draw(source)) for source in taken)
             rows = _in_order(pool, lambda pair: self.write(folder, *pair), made, ahead=threads)
             for done, row in enumerate(rows, start=len(there) + 1):
