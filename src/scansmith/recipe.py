@@ -110,7 +110,9 @@ class Recipe(_Plain):
         channels: how many modalities there must be; None: any number.
         needs: structures that the label table must name.
         structures: structures to keep (others become background); empty: all.
-        min_foreground: samples with a smaller share of voxels above the minimum are left out.
+        min_foreground: samples are left out if a smaller share of their voxels differs from the
+            image's surroundings (the value of all its corners, else its minimum; 0 for codecs
+            that look at the foreground only).
         balance: "case" draws a case first, then one of its samples; "sample" draws all alike.
         split: shares of patients for training, validation and test.
     """

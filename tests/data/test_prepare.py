@@ -160,6 +160,31 @@ def test_cases_with_too_little_in_them_are_left_out(livers, tmp_path, recipe):
     assert not (store.path / "cases" / "liver_1").exists()
 
 
+def test_skull_stripped_images_with_negative_tissue_are_padded_and_filtered_by_their_zero(
+    folder, tmp_path, recipe
+):
+    image = np.zeros((8, 8, 4), dtype=np.int16)
+    image[2:6, 2:6, 1:3] = np.random.default_rng(0).integers(-50, 50, (4, 4, 2))
+    folder.add("a", image, (image != 0).astype(np.uint8))
+    rule = Intensity(kind="minmax", scope="case")
+    plain = recipe(size=(10, 8), intensity=rule, min_foreground=0.1, split=(1, 0, 0), **ANY)
+    store = prepare(folder.root, tmp_path / "s", plain, workers=1)
+    assert store.cases["a"].samples == 2
+    scan = store.scan("a", *store.volume("a"))
+    np.testing.assert_allclose(scan.image[0, :, [0, -1]], 0, atol=0.01)
+
+
+def test_a_resized_border_of_the_same_value_is_not_foreground(folder, tmp_path, recipe):
+    image = np.full((30, 30, 3), -1024, dtype=np.int16)
+    image[10:20, 10:20, 1] = 77
+    folder.add("a", image, np.ones(image.shape, dtype=np.uint8), np.diag([1.3, 1.1, 4, 1]))
+    rule = Intensity(kind="minmax", scope="case")
+    plain = recipe(
+        size=(17, 13), fit="resize", min_foreground=0.01, intensity=rule, split=(1, 0, 0), **ANY
+    )
+    assert prepare(folder.root, tmp_path / "s", plain).cases["a"].samples == 1
+
+
 def test_progress_counts_every_step_and_ends_at_all(livers, tmp_path, recipe):
     told = []
     prepare(livers, tmp_path / "s", recipe(), workers=2, progress=lambda *step: told.append(step))
@@ -332,6 +357,15 @@ def test_what_the_recipe_needs_is_looked_for_first(livers, tmp_path, recipe, cha
         (livers / "dataset.json").write_text(json.dumps(index))
         told = "2 patient(s) for train, validation, test"
     assert told in "\n".join(map(str, refused(livers, tmp_path, recipe(**changes))))
+
+
+def test_label_maps_alone_are_refused(tmp_path, recipe):
+    for case in "ab":
+        path = tmp_path / "src" / f"{case}_seg.nii.gz"
+        path.parent.mkdir(exist_ok=True)
+        nib.save(nib.Nifti1Image(np.eye(6, dtype=np.uint8)[..., None], np.eye(4)), path)
+    told = "\n".join(map(str, refused(tmp_path / "src", tmp_path, recipe(needs=(), draws=()))))
+    assert "no images, only labels; test learns from both" in told
 
 
 def test_a_draw_that_no_training_sample_serves_is_an_error(livers, tmp_path, recipe):

@@ -47,7 +47,10 @@ def unmet(dataset: DataSet, recipe: Recipe) -> list[Problem]:
     where, problems = str(dataset.root), []
     if not dataset.cases:
         problems.append(Problem(where, "empty", "no case was found", "Add images with labels"))
-    if not recipe.modalities and recipe.channels not in (None, len(dataset.modalities)):
+    elif not dataset.modalities:
+        found = f"no images, only labels; {recipe.method} learns from both"
+        problems.append(Problem(where, "channels", found, "Add the images"))
+    elif not recipe.modalities and recipe.channels not in (None, len(dataset.modalities)):
         problems.append(
             Problem(
                 where,

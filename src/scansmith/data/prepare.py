@@ -132,7 +132,9 @@ def _content_problems(
     tasks = [
         task
         for task in tasks
-        if task.files.case not in broken and set(task.modalities) <= set(task.files.images)
+        if task.files.case not in broken
+        and task.modalities
+        and set(task.modalities) <= set(task.files.images)
     ]
     findings = _side_by_side(read_case, tasks, workers)
     return [problem for finding in findings for problem in finding.problems]

@@ -24,6 +24,7 @@ from scansmith.data.resample import (
     resample_image,
     resample_nearest,
     standard_affine,
+    surroundings,
     to_standard,
 )
 from scansmith.data.store import BACKGROUND, Levels, StoredCase, write_array, write_json
@@ -154,14 +155,13 @@ def to_grid(scan: Scan, task: Task) -> Prepared:
     affine = standard_affine(scan.affine, scan.image.shape[1:])
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
     axes = fit_axes(image.shape[1:], spacing_mm.tolist(), recipe)
-    lowest = image.min(axis=(1, 2, 3)).astype(np.float32)
     zero_means_nothing = recipe.intensity.foreground_only or recipe.intensity.background is not None
-    pad = np.zeros_like(lowest) if zero_means_nothing else lowest
-    moved = resample_image(image, axes, pad)
+    outside = np.zeros(len(image)) if zero_means_nothing else surroundings(image)
+    moved = resample_image(image, axes, outside)
     if zero_means_nothing:
         moved[resample_nearest(image == 0, axes, pad=1)] = 0
     labels = resample_nearest(indices, axes)
-    first, last, left_out = _enough(moved, lowest, recipe)
+    first, last, left_out = _enough(moved, outside, recipe)
     if recipe.dims == 2:
         moved, labels = moved[:, first:last].transpose(1, 0, 2, 3), labels[first:last]
     else:
@@ -201,10 +201,12 @@ def _kept_indices(values: np.ndarray, task: Task) -> np.ndarray:
 
 
 def _enough(
-    image: np.ndarray, lowest: np.ndarray, recipe: Recipe
+    image: np.ndarray, outside: np.ndarray, recipe: Recipe
 ) -> tuple[int, int, tuple[int, ...]]:
     """Samples with enough in them: first, end, and those between that have too little."""
-    above = (image > lowest.reshape(-1, 1, 1, 1)).any(axis=0)
+    apart = np.abs(image - outside.astype(np.float32).reshape(-1, 1, 1, 1))
+    rounding = 1e-5 * np.abs(image).max(axis=(1, 2, 3), keepdims=True)
+    above = (apart > rounding).any(axis=0)
     shares = above.mean(axis=(1, 2)) if recipe.dims == 2 else above.mean(keepdims=True).ravel()
     enough = np.flatnonzero(shares >= recipe.min_foreground)
     if not len(enough):

@@ -142,6 +142,22 @@ def moved_affine(affine: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
     return affine @ change
 
 
+def surroundings(image: np.ndarray) -> np.ndarray:
+    """The raw value that lies round what is pictured, one for each modality.
+
+    It is what all eight corners have exactly (0 round a brain without skull, even where tissue is
+    negative; what a scanner writes outside its field of view), else the minimum.
+
+    Args:
+        image: (C, D, H, W).
+    Returns:
+        (C,).
+    """
+    corners = image[:, [0, -1]][:, :, [0, -1]][:, :, :, [0, -1]].reshape(len(image), -1)
+    alike = (corners == corners[:, :1]).all(axis=1)
+    return np.where(alike, corners[:, 0], image.min(axis=(1, 2, 3))).astype(np.float64)
+
+
 def resample_image(image: np.ndarray, axes: Sequence[Axis], pad: np.ndarray) -> np.ndarray:
     """Image (C, D, H, W) on the new grid, float32; `pad` (C,) where there was none."""
     image = np.array(image, dtype=np.float32)
