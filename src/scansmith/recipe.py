@@ -32,7 +32,9 @@ class Intensity(_Plain):
     high: float | None = None
     percentile: float = 100.0
     clip: float | None = None
-    foreground_only: bool = Field(False, description="statistics over voxels > 0 only")
+    foreground_only: bool = Field(
+        False, description="statistics over voxels other than 0 only (tissue may be negative)"
+    )
     background: float | None = Field(
         None, description="network value of voxels whose raw value is 0; None: no special value"
     )

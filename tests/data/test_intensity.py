@@ -44,6 +44,12 @@ def test_a_clipped_z_score_over_the_foreground_keeps_the_background_apart():
     assert codec.data_range == 20
 
 
+def test_foreground_may_be_negative():
+    # a brain that was standardised at source: 0 is outside, tissue is -30 and 10
+    codec = fitted(Intensity(kind="zscore", foreground_only=True), [0, 0, 0, -30, 10])
+    assert (codec.offset, codec.scale) == (-10, 20)
+
+
 def test_minmax_caps_the_top_at_the_percentile():
     rule = Intensity(kind="minmax", scope="case", percentile=75)
     codec = fitted(rule, [0, 10, 20, 30, 1000])  # 75 % of the values are at most 30
@@ -105,8 +111,8 @@ def test_a_constant_image_has_no_codec():
 
 
 def test_an_image_without_foreground_has_no_codec():
-    with pytest.raises(DataError, match="case_1: found no voxel above 0"):
-        fitted(Intensity(kind="minmax", foreground_only=True), [0, -5, 0])
+    with pytest.raises(DataError, match="case_1: found no voxel other than 0"):
+        fitted(Intensity(kind="minmax", foreground_only=True), [0, 0, 0])
 
 
 def test_an_empty_window_is_refused():

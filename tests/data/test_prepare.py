@@ -397,16 +397,16 @@ def test_the_same_scan_under_two_names_is_an_error(livers, tmp_path, recipe):
     assert str(problem).startswith("liver_1b: duplicate case: its image is the same as")
 
 
-def test_training_images_without_foreground_are_an_error(livers, tmp_path, recipe):
+def test_training_images_with_a_flat_foreground_are_an_error(livers, tmp_path, recipe):
     for n in range(5):
-        scan = nib.load(image_of(livers, f"liver_{n}"))
+        path = image_of(livers, f"liver_{n}")
+        scan = nib.load(path)
         nib.save(
-            nib.Nifti1Image(np.asarray(scan.dataobj) - 999, scan.affine),
-            image_of(livers, f"liver_{n}"),
+            nib.Nifti1Image((np.asarray(scan.dataobj) > 60).astype(np.int16), scan.affine), path
         )
     rule = Intensity(kind="zscore", foreground_only=True)
     (problem,) = refused(livers, tmp_path, recipe(intensity=rule))
-    assert problem.found.startswith("found no voxel above 0")
+    assert problem.found.startswith("found only 1 in the image")
 
 
 @pytest.mark.parametrize(

@@ -54,12 +54,13 @@ class Statistics:
 def measure(raw: np.ndarray, intensity: Intensity) -> Statistics:
     """Statistics of raw values (any shape) as an intensity rule needs them.
 
-    Values are limited to the rule's `low` and `high` first, and to those above 0 if the rule
-    looks at the foreground only.
+    Values are limited to the rule's `low` and `high` first, and to those other than 0 if the rule
+    looks at the foreground only: 0 lies outside the brain, and only there, also in images that
+    were standardised before and have negative tissue.
     """
     values = np.asarray(raw, dtype=np.float32).ravel()
     if intensity.foreground_only:
-        values = values[values > 0]
+        values = values[values != 0]
     if intensity.low is not None or intensity.high is not None:
         values = np.clip(values, intensity.low, intensity.high)
     if not values.size:
@@ -122,7 +123,7 @@ def fit_codec(intensity: Intensity, statistics: Statistics, where: str = "intens
             )
         return _between(intensity.low, intensity.high, intensity)
     if statistics.count == 0 or statistics.low == statistics.high:
-        found = "no voxel above 0" if statistics.count == 0 else f"only {statistics.low:g}"
+        found = "no voxel other than 0" if statistics.count == 0 else f"only {statistics.low:g}"
         raise DataError(
             Problem(
                 where,
