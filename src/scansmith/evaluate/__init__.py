@@ -43,7 +43,8 @@ def evaluate(
         DataError: the sets share no modality or no structure, or cases cannot be read (all named).
         SettingsError: a window, a data range or a choice that is none.
     """
-    from scansmith.evaluate.compare import Options, compare_sets
+    from scansmith.evaluate.compare import compare_sets
+    from scansmith.evaluate.facts import Options
 
     options = Options(
         lesion=None if lesion is None else tuple(lesion),

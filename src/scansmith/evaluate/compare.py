@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 import scansmith
 from scansmith.data.layouts import DataSet, find_layout
 from scansmith.evaluate import summary
-from scansmith.evaluate.cases import CaseMeasures, Plan, measure_case
+from scansmith.evaluate.cases import Plan, measure_case
+from scansmith.evaluate.facts import Options, Outcome, Sides, facts
 from scansmith.evaluate.pairs import fidelity_of, match, origins
-from scansmith.evaluate.pictures import Picture, picture_of
+from scansmith.evaluate.pictures import picture_of
 from scansmith.evaluate.verdicts import verdicts
 from scansmith.evaluate.view import (
     Shared,
@@ -36,42 +37,6 @@ FORMAT = 1
 RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment."
 _PICTURES = 6
 _WINDOW_CASES = 20
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user asked for; see `scansmith.evaluate.evaluate`."""
-
-    lesion: tuple[str, ...] | None = None
-    window: tuple[float, float] | None = None
-    data_range: float | None = None
-    features: Path | None = None
-    pairs: Literal["auto", "none"] = "auto"
-    limit: int | None = None
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Sides:
-    """The two data sets, the cases taken of each, and who was to be whom."""
-
-    real: DataSet
-    synthetic: DataSet
-    real_cases: tuple[CaseFiles, ...]
-    synthetic_cases: tuple[CaseFiles, ...]
-    partners: dict[str, CaseFiles]
-    patients: dict[str, str]
-
-
-@dataclass
-class Outcome:
-    """What the pass over the cases left."""
-
-    real: list[CaseMeasures]
-    synthetic: list[CaseMeasures]
-    rows: list[summary.PairRow]
-    unpaired: list[Problem]
-    pictures: list[tuple[Picture, Picture]]
 
 
 def compare_sets(
@@ -99,7 +64,7 @@ def compare_sets(
         "format": FORMAT,
         "scansmith": scansmith.__version__,
         "intended_use": RESEARCH_USE,
-        **_facts(sides, plan, options, outcome),
+        **facts(sides, plan, options, outcome),
         **_numbers(outcome, plan, options.seed),
     }
     if network is not None and metrics["network"] is not None:
@@ -235,28 +200,6 @@ def _measure_synthetic(
         outcome.pictures.append((there, measures.picture))
 
 
-def _facts(sides: Sides, plan: Plan, options: Options, outcome: Outcome) -> dict[str, Any]:
-    shared = plan.shared
-    return {
-        "real": _set_facts(sides.real, outcome.real),
-        "synthetic": _set_facts(sides.synthetic, outcome.synthetic),
-        "settings": {
-            "modalities": list(shared.modalities),
-            "structures": list(shared.structures[1:]),
-            "lesion": [shared.structures[i] for i in shared.lesion],
-            "lesion_by": shared.lesion_by,
-            "pairs": options.pairs,
-            "limit": options.limit,
-            "seed": options.seed,
-        },
-        "windows": {
-            name: window.as_dict()
-            for name, window in zip(shared.modalities, plan.windows, strict=True)
-        },
-        "notes": [*shared.notes, *_spacing_note(outcome)],
-    }
-
-
 def _numbers(outcome: Outcome, plan: Plan, seed: int) -> dict[str, Any]:
     both = outcome.real, outcome.synthetic
     return {
@@ -281,35 +224,6 @@ def _numbers(outcome: Outcome, plan: Plan, seed: int) -> dict[str, Any]:
 def _row(row: summary.PairRow, modalities: Sequence[str]) -> dict[str, Any]:
     values = {name: row["values"][str(c)] for c, name in enumerate(modalities)}
     return {**row, "values": values}
-
-
-def _set_facts(found: DataSet, cases: Sequence[CaseMeasures]) -> dict[str, Any]:
-    steps = np.array([case.spacing_mm for case in cases])
-    return {
-        "name": found.root.resolve().name,
-        "layout": found.layout,
-        "cases": len(found.cases),
-        "cases_measured": len(cases),
-        "patients_measured": len({case.patient for case in cases}),
-        "slices_measured": sum(case.shape[0] for case in cases),
-        "spacing_mm_median": [float(step) for step in np.median(steps, axis=0)],
-        "structures": list(found.table.structures[1:]),
-    }
-
-
-def _spacing_note(outcome: Outcome) -> list[str]:
-    steps = [
-        np.median([c.spacing_mm for c in side], axis=0)
-        for side in (outcome.real, outcome.synthetic)
-    ]
-    ratio = steps[1] / steps[0]
-    if np.all((ratio > 0.9) & (ratio < 1.1)):
-        return []
-    shown = [" x ".join(f"{step:.3g}" for step in own) for own in steps]
-    return [
-        f"The sets differ in spacing ({shown[0]} and {shown[1]} mm): features are measured in "
-        "pixels, so part of their distance is the grid's."
-    ]
 
 
 def _read(files: CaseFiles, found: DataSet, shared: Shared) -> Scan:

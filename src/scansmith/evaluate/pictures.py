@@ -14,9 +14,9 @@ from scansmith.evaluate.view import View
 from scansmith.evaluate.windows import Window
 
 _WIDTH = 200
-_STRENGTH = 0.55
+_FILL = 0.25  # labels are a veil: what they lie on has to be seen
 #: A difference of this share of the window is shown in full colour.
-DIFFERENCE = 0.25
+DIFFERENCE = 0.15
 
 
 @dataclass(frozen=True)
@@ -55,31 +55,31 @@ def picture_of(
 
 def grey(picture: Picture, channel: int) -> str:
     """One modality, as a data URI."""
-    return _data_uri(np.repeat(picture.images[channel][..., None], 3, -1), picture.step_mm)
+    return _data_uri(_enlarged(picture, picture.images[channel]))
 
 
 def labelled(picture: Picture, channel: int, colours: np.ndarray) -> str:
-    """One modality with its labels painted over, borders opaque, as a data URI.
+    """One modality under a veil of its labels with their outlines, as a data URI.
 
     Args:
         colours: (K, 3), 0..1.
     """
-    image = np.repeat(picture.images[channel][..., None], 3, -1)
+    image = _enlarged(picture, picture.images[channel])
     if picture.labels is not None:
-        for index in np.unique(picture.labels[picture.labels > 0]):
-            mask = picture.labels == index
-            image[mask] = (1 - _STRENGTH) * image[mask] + _STRENGTH * colours[index]
+        labels = _resized(picture.labels, image.shape[:2], Image.Resampling.NEAREST)
+        for index in np.unique(labels[labels > 0]):
+            mask = labels == index
+            image[mask] = (1 - _FILL) * image[mask] + _FILL * colours[index]
             image[mask & ~binary_erosion(mask)] = colours[index]
-    return _data_uri(image, picture.step_mm)
+    return _data_uri(image)
 
 
 def difference(real: Picture, synthetic: Picture, channel: int) -> str:
     """Synthetic minus real: red is too bright, blue too dark, white equal. A data URI."""
     gap = (synthetic.images[channel] - real.images[channel]) / DIFFERENCE
-    gap = np.clip(gap, -1, 1)[..., None]
+    gap = 2 * _enlarged(synthetic, (np.clip(gap, -1, 1) + 1) / 2)[..., :1] - 1
     red, blue = np.array([0.70, 0.09, 0.17]), np.array([0.13, 0.40, 0.67])
-    image = 1 - np.abs(gap) * (1 - np.where(gap > 0, red, blue))
-    return _data_uri(image, synthetic.step_mm)
+    return _data_uri(1 - np.abs(gap) * (1 - np.where(gap > 0, red, blue)))
 
 
 def encoded(png: bytes) -> str:
@@ -87,15 +87,23 @@ def encoded(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
-def _data_uri(image: np.ndarray, step_mm: tuple[float, float]) -> str:
-    """RGB 0..1 (H, W, 3) at about 200 pixels of width, with the proportions of the body."""
-    h, w = image.shape[:2]
-    tall = h * step_mm[0] / (w * step_mm[1])
-    width = round(_WIDTH / max(tall, 1.0))
-    size = max(width, 1), max(round(width * tall), 1)
-    pixels = Image.fromarray(np.rint(image * 255).astype(np.uint8))
+def _enlarged(picture: Picture, values: np.ndarray) -> np.ndarray:
+    """0..1 (H, W) as RGB with a longer side of 200 pixels, in the proportions of the body."""
+    h, w = values.shape
+    tall = h * picture.step_mm[0] / (w * picture.step_mm[1])
+    width = max(round(_WIDTH / max(tall, 1.0)), 1)
+    shape = max(round(width * tall), 1), width
+    large = _resized(values.astype(np.float32), shape, Image.Resampling.BICUBIC)
+    return np.repeat(large.clip(0, 1)[..., None], 3, -1)
+
+
+def _resized(values: np.ndarray, shape: tuple[int, ...], how: Image.Resampling) -> np.ndarray:
+    return np.array(Image.fromarray(values).resize((shape[1], shape[0]), how))
+
+
+def _data_uri(image: np.ndarray) -> str:
     file = io.BytesIO()
-    pixels.resize(size, Image.Resampling.BICUBIC).save(file, "PNG", optimize=True)
+    Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(file, "PNG", optimize=True)
     return encoded(file.getvalue())
 
 

@@ -18,9 +18,9 @@ from scansmith.io.atomic import write_bytes
 from scansmith.labels.table import LabelTable
 
 if TYPE_CHECKING:
-    from scansmith.evaluate.compare import Outcome
+    from scansmith.evaluate.facts import Outcome
 
-_MOST_ROWS = 8
+_MOST_ROWS = 16
 _HEADS = {
     "psnr": "PSNR, dB",
     "ssim": "SSIM",
@@ -54,6 +54,7 @@ def write_report(path: Path, metrics: dict[str, Any], outcome: Outcome, plan: Pl
         measures=MEASURES,
         axes=AXES,
         region_words=_region_words(plan.shared),
+        lesion_word="lesion" if plan.shared.lesion_by != "any label" else "labelled region",
         rows=_picture_rows(outcome, plan),
         legend=_legend(plan.shared),
         difference_share=round(100 * pictures.DIFFERENCE),
@@ -164,23 +165,16 @@ def _picture_rows(outcome: Outcome, plan: Plan) -> dict[str, list[dict[str, Any]
         for c, name in named
     ]
     if paired:
-        return {"paired": paired[: _MOST_ROWS * 2], "real": [], "synthetic": []}
+        return {"paired": paired[:_MOST_ROWS], "real": [], "synthetic": []}
 
-    def own(found: Picture) -> list[dict[str, Any]]:
-        return [
-            {
-                "case": found.case,
-                "modality": name,
-                "slice": found.number,
-                "image": pictures.grey(found, c),
-                "label": pictures.labelled(found, c, colours),
-            }
-            for c, name in named
-        ]
+    def own(found: Picture) -> dict[str, Any]:
+        return {
+            "case": found.case,
+            "slice": found.number,
+            "label": pictures.labelled(found, 0, colours),
+            "images": [pictures.grey(found, c) for c, _ in named],
+        }
 
     sides = {"real": outcome.real, "synthetic": outcome.synthetic}
-    rows = {
-        side: [row for case in cases if case.picture for row in own(case.picture)][:_MOST_ROWS]
-        for side, cases in sides.items()
-    }
+    rows = {side: [own(c.picture) for c in cases if c.picture] for side, cases in sides.items()}
     return {"paired": [], **rows}

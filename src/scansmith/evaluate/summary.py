@@ -118,10 +118,11 @@ def lesions(
             return [lesion.position[axis] for lesion in case.lesions]
 
         measures[f"position {axis}"] = ("share of the box of organ or body", place)
-    return {
+    found = {
         name: _of_values(name, unit, values, real, synthetic, seed)
         for name, (unit, values) in measures.items()
     }
+    return {name: entry for name, entry in found.items() if not _flat(name, entry)}
 
 
 def structures(
@@ -143,6 +144,12 @@ def structures(
 
 _SIDES = ("real", "synthetic")
 _BY_VALUE = {"wasserstein": wasserstein, "kolmogorov_smirnov": kolmogorov_smirnov}
+
+
+def _flat(name: str, entry: dict[str, Any]) -> bool:
+    """Whether an axis is none: pictures have one slice, so no place from feet to head."""
+    spreads = [entry[side].get("sd") for side in _SIDES]
+    return name.startswith("position") and spreads == [0.0, 0.0]
 
 
 def _of_values(

@@ -25,7 +25,7 @@ def verdicts(metrics: dict[str, Any]) -> list[Verdict]:
         *_distances(metrics),
         *_lesions(metrics),
     ]
-    return sorted(found, key=lambda row: ORDER.index(row["verdict"]))
+    return sorted(found, key=lambda row: (ORDER.index(row["verdict"]), -(row.get("ratio") or 0)))
 
 
 def _distances(metrics: dict[str, Any]) -> Iterator[Verdict]:
@@ -52,12 +52,12 @@ def _judged(aspect: str, modality: str, region: str, found: dict[str, Any]) -> V
     row |= {"verdict": found.get("verdict"), "ratio": found.get("ratio")}
     among, across = found.get("real_vs_real"), found.get("real_vs_synthetic")
     if not among or not across:
-        return {**row, "sentence": f"No verdict: {found.get('reason', 'too little data')}."}
+        return {**row, "sentence": str(found.get("reason") or "too little data")}
     row |= {"real_vs_real": among, "real_vs_synthetic": across}
     sentence = {
-        "close": "No further from real patients than these are from each other.",
-        "differs": "Further from real patients than these are from each other.",
-        "far": "More than three times as far as real patients are from each other.",
+        "close": "within the spread of real patients",
+        "differs": "beyond the spread of real patients",
+        "far": "more than three times beyond it",
     }[row["verdict"]]
     return {**row, "sentence": sentence}
 
@@ -72,26 +72,28 @@ def _paired(metrics: dict[str, Any]) -> Iterator[Verdict]:
         if bias is not None:
             side = "brighter" if bias > 0 else "darker"
             yield {
-                "aspect": "mean of pairs",
+                "aspect": "mean, in pairs",
                 "modality": modality,
                 "region": "lesion",
                 "verdict": _by_limits(abs(bias) / width, *BIAS_OF_RANGE),
                 "sentence": f"{abs(bias):.3g} {side} than real, "
-                f"{100 * abs(bias) / width:.2g} % of the data range.",
+                f"{100 * abs(bias) / width:.2g} % of the data range",
             }
         if ratio is not None:
-            word = "flatter than" if ratio < 1 else "more uneven than"
+            limits = SD_RATIO[0][1], SD_RATIO[1][1]
             yield {
-                "aspect": "spread of pairs",
+                "aspect": "spread, in pairs",
                 "modality": modality,
                 "region": "lesion",
-                "verdict": _by_limits(
-                    max(ratio, 1 / max(ratio, 1e-9)), SD_RATIO[0][1], SD_RATIO[1][1]
-                ),
-                "sentence": f"Standard deviation {ratio:.2g} times the real one: {word} real."
-                if abs(ratio - 1) >= 0.05
-                else f"Standard deviation {ratio:.2g} times the real one.",
+                "verdict": _by_limits(max(ratio, 1 / max(ratio, 1e-9)), *limits),
+                "sentence": f"standard deviation {ratio:.2g} times the real one{_word(ratio)}",
             }
+
+
+def _word(ratio: float) -> str:
+    if abs(ratio - 1) < 0.05:
+        return ""
+    return ": flatter than real" if ratio < 1 else ": more uneven than real"
 
 
 def _by_limits(value: float, close: float, differs: float) -> str:

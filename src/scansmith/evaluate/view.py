@@ -17,8 +17,8 @@ from scansmith.scan import CaseFiles, DataError, Problem, Scan
 
 #: Patient axes of a prepared array (D, H, W), each from its first voxel to its last.
 AXES = ("feet to head", "front to back", "right to left")
-# Slices further apart than this many pixels are what was scanned; others are cut from a volume.
-_THICK = 1.5
+# Slices this much further apart than axial ones are what was scanned, for example sagittal ones.
+_THICK = 2.0
 _STEMS = (
     "tumour", "lesion", "necro", "oedema", "enhanc", "metasta", "abnormal", "cyst", "infarct",
     "haemorrhage", "nodule", "plaque", "stroke",

@@ -1,0 +1,141 @@
+"""What was compared, and how: the facts that head metrics.json, and what to be wary of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from scansmith.data.layouts import DataSet
+from scansmith.evaluate.cases import CaseMeasures, Plan
+from scansmith.evaluate.pictures import Picture
+from scansmith.evaluate.summary import PairRow
+from scansmith.scan import CaseFiles, Problem
+
+_MUCH_CLIPPED = 0.05
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; see `scansmith.evaluate.evaluate`."""
+
+    lesion: tuple[str, ...] | None = None
+    window: tuple[float, float] | None = None
+    data_range: float | None = None
+    features: Path | None = None
+    pairs: Literal["auto", "none"] = "auto"
+    limit: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The two data sets, the cases taken of each, and who was to be whom."""
+
+    real: DataSet
+    synthetic: DataSet
+    real_cases: tuple[CaseFiles, ...]
+    synthetic_cases: tuple[CaseFiles, ...]
+    partners: dict[str, CaseFiles]
+    patients: dict[str, str]
+
+
+@dataclass
+class Outcome:
+    """What the pass over the cases left."""
+
+    real: list[CaseMeasures]
+    synthetic: list[CaseMeasures]
+    rows: list[PairRow]
+    unpaired: list[Problem]
+    pictures: list[tuple[Picture, Picture]]
+
+
+def facts(sides: Sides, plan: Plan, options: Options, outcome: Outcome) -> dict[str, Any]:
+    """What was compared and how: the head of metrics.json."""
+    shared = plan.shared
+    return {
+        "real": _set_facts(sides.real, outcome.real),
+        "synthetic": _set_facts(sides.synthetic, outcome.synthetic),
+        "settings": {
+            "modalities": list(shared.modalities),
+            "structures": list(shared.structures[1:]),
+            "lesion": [shared.structures[i] for i in shared.lesion],
+            "lesion_by": shared.lesion_by,
+            "pairs": options.pairs,
+            "limit": options.limit,
+            "seed": options.seed,
+        },
+        "windows": {
+            name: window.as_dict()
+            for name, window in zip(shared.modalities, plan.windows, strict=True)
+        },
+        "notes": [
+            *shared.notes,
+            *_copy_note(outcome),
+            *_spacing_note(outcome),
+            *_window_notes(outcome, plan),
+        ],
+    }
+
+
+def _copy_note(outcome: Outcome) -> list[str]:
+    """A copy of the real set is close in everything, and worthless."""
+    same = 0
+    for row in outcome.rows:
+        same += all(regions["whole"]["mse"] == 0 for regions in row["values"].values())
+    if not same:
+        return []
+    return [
+        f"{same} of {len(outcome.rows)} pairs are the same image within the window, voxel by "
+        "voxel: these cases are copies of real ones."
+    ]
+
+
+def _set_facts(found: DataSet, cases: Sequence[CaseMeasures]) -> dict[str, Any]:
+    steps = np.array([case.spacing_mm for case in cases])
+    return {
+        "name": found.root.resolve().name,
+        "layout": found.layout,
+        "cases": len(found.cases),
+        "cases_measured": len(cases),
+        "patients_measured": len({case.patient for case in cases}),
+        "slices_measured": sum(case.shape[0] for case in cases),
+        "spacing_mm_median": [float(step) for step in np.median(steps, axis=0)],
+        "structures": list(found.table.structures[1:]),
+    }
+
+
+def _spacing_note(outcome: Outcome) -> list[str]:
+    steps = [
+        np.median([c.spacing_mm for c in side], axis=0)
+        for side in (outcome.real, outcome.synthetic)
+    ]
+    ratio = steps[1][1:] / steps[0][1:]
+    if np.all((ratio > 0.9) & (ratio < 1.1)):
+        return []
+    shown = [" x ".join(f"{step:.3g}" for step in own[1:]) for own in steps]
+    return [
+        f"The sets differ in pixel size ({shown[0]} and {shown[1]} mm): features are measured in "
+        "pixels, so part of their distance is the grid's."
+    ]
+
+
+def _window_notes(outcome: Outcome, plan: Plan) -> list[str]:
+    """Where the window hides a good part of what is labelled."""
+    notes = []
+    for modality in plan.shared.modalities:
+        for region in plan.regions[1:]:
+            shares = [
+                c.clipped[modality, region] for c in outcome.real if (modality, region) in c.clipped
+            ]
+            if shares and np.mean(shares) > _MUCH_CLIPPED:
+                notes.append(
+                    f"{100 * np.mean(shares):.0f} % of the real {modality} values in the region "
+                    f"'{region}' lie outside the window: PSNR, SSIM, features and pictures do not "
+                    "see them. Declare a wider window."
+                )
+    return notes
