@@ -72,8 +72,10 @@ class MaganNumbers(Section):
     skip: Skip = number("add", "none is the paper's ablation 'no residual'", "paper")
     max_keys: int = number(1024, "positions that attention keeps at most", gt=0)
     norm: Norm = number("instance", "equals batch norm at the paper's batch of 1")
-    init: Literal["normal", "he"] = number(
-        "normal", "he: G's first blocks, which no norm follows, start at full signal", "pix2pix"
+    init: Literal["normal", "skips-first"] = number(
+        "normal",
+        "skips-first: G starts by handing its input on, so that it learns sooner",
+        "pix2pix",
     )
     learning_rate: float = number(2e-4, "Adam, G", "Table 2", gt=0)
     learning_rate_critic: float = number(2e-4, "Adam, D", "Table 2", gt=0)
@@ -159,9 +161,8 @@ class Magan(Method):
             norm_kind=numbers.norm, slope=numbers.critic_slope,
         )  # fmt: skip
         initialise(self, "normal")
-        if numbers.init == "he" and isinstance(self.generator, TwoPathUNet):
-            for path in (self.generator.image_path, self.generator.map_path):
-                initialise(path.blocks[0], "he")
+        if numbers.init == "skips-first" and isinstance(self.generator, TwoPathUNet):
+            self.generator.let_skips_lead()
         codec = facts.codecs[0]
         self.white = float(codec.encode(torch.tensor(WHITE_RAW).numpy()))
         self.zero = float(codec.encode(torch.tensor(0.0).numpy()))

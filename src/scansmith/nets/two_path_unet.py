@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scansmith.nets.attention import CrossAttention
-from scansmith.nets.blocks import Norm, conv, norm, upconv
+from scansmith.nets.blocks import Norm, conv, initialise, norm, upconv
 
 Dilation = Literal["after", "none", "strided"]
 Skip = Literal["add", "concat", "none"]
@@ -108,6 +108,19 @@ class TwoPathUNet(nn.Module):
             self.up.append(nn.Sequential(*layers))
             inputs = width * 2 if skip == "concat" else width
         self.head: nn.Module = nn.Tanh() if tanh else nn.Identity()
+
+    def let_skips_lead(self, share: float = 0.1) -> None:
+        """Start with strong skips and a faint decoder.
+
+        Added to a skip, a decoder of unit variance is noise that a small learning rate takes
+        thousands of steps to turn down; and with weights of N(0, 0.02) the first blocks, which no
+        norm follows, hand on a thirtieth of the signal.
+        """
+        for path in (self.image_path, self.map_path):
+            initialise(path.blocks[0], "he")
+        for module in self.up.modules():
+            if getattr(module, "affine", False):
+                nn.init.constant_(module.weight, share)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor, mask_map: Tensor) -> Tensor:
         """Two inputs (B, C, S, S) -> (B, C, S, S)."""

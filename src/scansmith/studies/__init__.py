@@ -1,0 +1,1 @@
+"""Experiments that repeat the papers' claims on a user's own data."""

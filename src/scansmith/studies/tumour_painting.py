@@ -1,0 +1,344 @@
+"""How well are held-out tumours painted? MAGAN runs against fills, an oracle and each other.
+
+    python -m scansmith.studies.tumour_painting STORE --out DIR NAME=RUN[,RUN...] ...
+
+Every test slice with a tumour is whitened and painted by every run; runs given together under one
+name differ by their seed. Measures are taken inside the tumour, in its box and over the slice, of
+the generator's raw output and of the composite (tumour set into the real slice). Fills need no
+training; the oracle fill knows the true mean and bounds what any constant can reach. Then tumours
+are painted into test slices without any, and their contrast to the liver is set beside that of
+real ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from scansmith.data.store import Store
+from scansmith.evaluate import fidelity
+from scansmith.evaluate.spread import mean_of_patients
+from scansmith.labels.bank import LesionBank, cut_lesions
+from scansmith.labels.place import edit_labels
+from scansmith.methods.magan import Magan, feathered
+from scansmith.scan import Batch, DataError
+from scansmith.workflow import load_run
+
+MEASURES = ("psnr", "ssim", "mae", "bias", "sd_ratio")
+REGIONS = ("inside", "box", "slice raw", "slice composite")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice in raw units.
+
+    Attributes:
+        image: float32 (H, W).
+        labels: uint8 (H, W), structure indices.
+    """
+
+    case: str
+    patient: str
+    image: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What tumours of the training split look like, each scan counting alike.
+
+    Attributes:
+        below: mean of the liver minus mean of the tumour, raw units.
+        sd: standard deviation inside tumours.
+    """
+
+    below: float
+    sd: float
+
+
+def slices_of(store: Store, split: str, keep: Callable[[np.ndarray], bool]) -> list[Slice]:
+    """The slices of a split whose labels are kept by `keep`, decoded to raw units."""
+    found = []
+    for name in store.names(split):
+        images, labels = store.volume(name)
+        codec, patient = store.codec(name), store.cases[name].patient
+        found += [
+            Slice(name, patient, codec.decode(image[0]), label)
+            for image, label in zip(images, labels, strict=True)
+            if keep(label)
+        ]
+    return found
+
+
+def contrast_of(slices: Sequence[Slice], organ: int, lesion: int) -> Contrast:
+    """Mean contrast and spread of tumours, over scans."""
+    below: dict[str, list[float]] = {}
+    spread: dict[str, list[float]] = {}
+    for one in slices:
+        t, liver = one.labels == lesion, one.labels == organ
+        if t.any() and liver.any():
+            below.setdefault(one.case, []).append(one.image[liver].mean() - one.image[t].mean())
+            spread.setdefault(one.case, []).append(one.image[t].std())
+    if not below:
+        raise DataError("no slice with both organ and lesion. Prepare a data set that has some.")
+    return Contrast(
+        float(np.mean([np.mean(v) for v in below.values()])),
+        float(np.mean([np.mean(v) for v in spread.values()])),
+    )
+
+
+def fills(contrast: Contrast, organ: int, lesion: int) -> dict[str, Callable[[Slice], np.ndarray]]:
+    """Baselines that no training is needed for: name -> slice with its tumour filled."""
+
+    def filled(one: Slice, value: float | np.ndarray) -> np.ndarray:
+        return np.where(one.labels == lesion, value, one.image).astype(np.float32)
+
+    def liver_mean(one: Slice) -> float:
+        liver = one.image[one.labels == organ]
+        # A slice may be all tumour; then the scan's surroundings are the only guess there is.
+        return float(liver.mean()) if liver.size else float(one.image[one.labels > 0].mean())
+
+    def noisy(one: Slice) -> np.ndarray:
+        seed = [int(x) for x in one.case.encode()] + [int((one.labels == lesion).sum())]
+        noise = np.random.default_rng(seed).normal(0, contrast.sd, one.image.shape)
+        return filled(one, liver_mean(one) - contrast.below + noise)
+
+    return {
+        "fill, liver mean": lambda one: filled(one, liver_mean(one)),
+        "fill, liver mean - contrast": lambda one: filled(one, liver_mean(one) - contrast.below),
+        "fill + noise": noisy,
+        "oracle mean": lambda one: filled(one, float(one.image[one.labels == lesion].mean())),
+    }
+
+
+def painter(run: Path) -> Callable[[Slice], np.ndarray]:
+    """A trained MAGAN as a function: slice in raw units -> its whole output in raw units."""
+    loaded = load_run(run)
+    if not isinstance(loaded.method, Magan):
+        raise DataError(f"{run}: a {loaded.record['method']} run. Give runs of magan.")
+    method, codec = loaded.method, loaded.method.facts.codecs[0]
+
+    def paint(one: Slice) -> np.ndarray:
+        image = torch.from_numpy(codec.encode(one.image))[None, None]
+        labels = torch.from_numpy(one.labels.astype(np.int64))[None]
+        with torch.no_grad():
+            return codec.decode(method.paint(Batch(image, labels))[0, 0].numpy())
+
+    return paint
+
+
+def scores(one: Slice, made: np.ndarray, lesion: int, data_range: float) -> dict[str, float]:
+    """All measures of one painted slice: "region measure" -> value."""
+    t = one.labels == lesion
+    share = feathered(torch.from_numpy(t.astype(np.float32))[None, None], 1.5)[0, 0].numpy()
+    composite = one.image + share * (made - one.image)
+    areas = {
+        "inside": (made, t),
+        "box": (made, fidelity.box_of(t)),
+        "slice raw": (made, np.ones_like(t)),
+        "slice composite": (composite, np.ones_like(t)),
+    }
+    found: dict[str, float] = {}
+    for area, (image, mask) in areas.items():
+        found[f"{area} psnr"] = fidelity.psnr(one.image, image, data_range, mask)
+        black = float(one.image.min())
+        found[f"{area} ssim"] = fidelity.ssim(one.image, image, data_range, mask, black=black)
+        found[f"{area} mae"] = fidelity.mae(one.image, image, mask)
+        found[f"{area} bias"] = fidelity.bias(one.image, image, mask)
+        found[f"{area} sd_ratio"] = fidelity.sd_ratio(one.image, image, mask)
+    return found
+
+
+def summary(rows: list[dict[str, float]], patients: list[str], seed: int = 0) -> dict[str, Any]:
+    """Mean of each measure with its 95 % bootstrap interval over patients."""
+    return {
+        name: mean_of_patients([r[name] for r in rows], patients, np.random.default_rng(seed))
+        for name in rows[0]
+    }
+
+
+def insertions(store: Store, organ: int, lesion: int, count: int, seed: int) -> list[Slice]:
+    """Test slices without tumour, with a new tumour in their labels (the image is untouched)."""
+    bank = LesionBank(
+        [
+            cut
+            for one in slices_of(store, "train", lambda label: bool((label == lesion).any()))
+            for cut in cut_lesions(one.labels, (lesion,), (1.0, 1.0), one.case)
+        ],
+        store.table.structures,
+    )
+    free = slices_of(
+        store,
+        "test",
+        lambda label: (label == organ).mean() > 0.02 and not (label == lesion).any(),
+    )
+    chosen = [free[i] for i in np.linspace(0, len(free) - 1, min(count, len(free))).astype(int)]
+    edited = []
+    for number, one in enumerate(chosen):
+        rng = np.random.default_rng([seed, number])
+        labels, _ = edit_labels(
+            one.labels, (1.0, 1.0), kind="place", lesion=(lesion,), organ=(organ,),
+            bank=bank, rng=rng, lesions=(1, 1), sizes_mm3=(20.0, 1000.0),
+        )  # fmt: skip
+        edited.append(Slice(one.case, one.patient, one.image, labels))
+    return edited
+
+
+def contrasts(
+    slices: Sequence[Slice], paint: Callable[[Slice], np.ndarray] | None, organ: int, lesion: int
+) -> list[float]:
+    """Liver mean minus tumour mean of each slice, painted or as it is."""
+    found = []
+    for one in slices:
+        image = one.image if paint is None else paint(one)
+        t, liver = one.labels == lesion, one.labels == organ
+        if t.any() and liver.any():
+            found.append(float(one.image[liver].mean() - image[t].mean()))
+    return found
+
+
+def study(store: Store, runs: dict[str, list[Path]], least_pixels: int = 8) -> dict[str, Any]:
+    """All measures of all baselines and runs; see the head of this file."""
+    edits = store.recipe.edits
+    organ, lesion = store.table.index(edits.organ[0]), store.table.index(edits.lesion[0])
+
+    def shows(label: np.ndarray) -> bool:
+        return int((label == lesion).sum()) >= least_pixels
+
+    training, test = slices_of(store, "train", shows), slices_of(store, "test", shows)
+    data_range = store.facts.codecs[0].data_range
+    patients = [one.patient for one in test]
+    contrast = contrast_of(training, organ, lesion)
+    result: dict[str, Any] = {
+        "store": store.facts.fingerprint,
+        "data_range": data_range,
+        "slices": {"train": len(training), "test": len(test)},
+        "test cases": list(store.names("test")),
+        "training contrast": {"below": contrast.below, "sd": contrast.sd},
+        "painted": {},
+        "inserted": {},
+    }
+    for name, fill in fills(contrast, organ, lesion).items():
+        filled = [scores(one, fill(one), lesion, data_range) for one in test]
+        result["painted"][name] = summary(filled, patients)
+    free = insertions(store, organ, lesion, 45, seed=0)
+    result["inserted"]["real tumours, test"] = _spread(contrasts(test, None, organ, lesion))
+    result["inserted"]["real tumours, training"] = _spread(contrasts(training, None, organ, lesion))
+    for name, folders in runs.items():
+        rows: list[dict[str, float]] = []
+        owners: list[str] = []
+        painted_free, seeds = [], []
+        for folder in folders:
+            paint = painter(folder)
+            own = [scores(one, paint(one), lesion, data_range) for one in test]
+            rows, owners = rows + own, owners + patients
+            seeds.append({m: float(np.mean([r[m] for r in own])) for m in own[0]})
+            painted_free += contrasts(free, paint, organ, lesion)
+        result["painted"][name] = summary(rows, owners) | {"by seed": seeds}
+        result["inserted"][name] = _spread(painted_free)
+    return result
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    found = np.asarray(values)
+    return {
+        "slices": len(found),
+        "mean": float(found.mean()),
+        "sd": float(found.std()),
+        "above 10": float((found > 10).mean()),
+    }
+
+
+def as_markdown(result: dict[str, Any]) -> str:
+    """The study as the tables of docs/results.md."""
+    lines = [
+        f"{result['slices']['test']} test slices of {', '.join(result['test cases'])}; "
+        f"data range {result['data_range']:g}.",
+        "",
+    ]
+    for region in REGIONS:
+        lines += [
+            f"**{region}**",
+            "",
+            "| | PSNR, dB | SSIM | MAE | bias | sd ratio |",
+            "|---|" * 1 + "---|" * 5,
+        ]
+        for name, found in result["painted"].items():
+            cells = [_cell(found[f"{region} {measure}"]) for measure in MEASURES]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append("")
+    lines += [
+        "**contrast to the liver**",
+        "",
+        "| | slices | mean | sd | above 10 |",
+        "|---|---|---|---|---|",
+    ]
+    for name, found in result["inserted"].items():
+        lines.append(
+            f"| {name} | {found['slices']} | {found['mean']:.1f} | {found['sd']:.1f} | "
+            f"{found['above 10']:.0%} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _cell(found: dict[str, Any]) -> str:
+    if found["mean"] is None:
+        return "-"
+    text = f"{found['mean']:.3g}" if abs(found["mean"]) < 1 else f"{found['mean']:.2f}"
+    if found.get("interval") is None:
+        return text
+    low, high = found["interval"]
+    return f"{text} ({low:.2f} to {high:.2f})"
+
+
+def picture(store: Store, runs: dict[str, list[Path]], count: int = 6) -> np.ndarray:
+    """Test slices side by side, uint8 (rows, columns): whitened, each run's composite, real."""
+    lesion = store.table.index(store.recipe.edits.lesion[0])
+    test = slices_of(store, "test", lambda label: int((label == lesion).sum()) >= 60)
+    chosen = [test[i] for i in np.linspace(0, len(test) - 1, count).astype(int)]
+    painters = [painter(folders[0]) for folders in runs.values()]
+    low, high = (store.facts.codecs[0].decode(np.array(v)) for v in (-1.0, 1.0))
+    rows = []
+    for one in chosen:
+        t = torch.from_numpy((one.labels == lesion).astype(np.float32))[None, None]
+        share = feathered(t, 1.5)[0, 0].numpy()
+        row = [np.where(one.labels == lesion, high, one.image)]
+        for paint in painters:
+            made = paint(one)
+            row += [made, one.image + share * (made - one.image)]
+        rows.append(np.concatenate([*row, one.image], axis=1))
+    sheet = (np.concatenate(rows) - low) / (high - low)
+    return np.uint8(255 * sheet.clip(0, 1))  # type: ignore[return-value]
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Command line; see the head of this file."""
+    from PIL import Image
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("runs", nargs="+", help="NAME=RUN[,RUN...]")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args(words)
+    runs = {
+        name: [Path(folder) for folder in folders.split(",")]
+        for name, _, folders in (word.partition("=") for word in given.runs)
+    }
+    store = Store.open(given.store)
+    result = study(store, runs)
+    given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / "study.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    (given.out / "study.md").write_text(as_markdown(result), encoding="utf-8")
+    Image.fromarray(picture(store, runs)).save(given.out / "study.png")
+    print(as_markdown(result))
+
+
+if __name__ == "__main__":
+    main()
