@@ -1,6 +1,7 @@
 import json
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
 import nibabel as nib
@@ -86,6 +87,16 @@ def test_shards_in_one_folder_make_what_one_process_makes(liver, parts, tmp_path
         made = {int(p.name[6:12]) for p in (out / "labelsTr").iterdir()}
         assert made == {n for n in range(5) if n % shards >= i - 1}
         assert json.loads((out / "dataset.json").read_text())["numTraining"] == len(made)
+    assert parts.contents(out) == parts.contents(whole)
+
+
+def test_shards_at_work_at_once_in_one_folder_do_not_disturb_each_other(liver, parts, tmp_path):
+    whole = make(parts, liver, tmp_path / "whole", Order(9, seed=7))
+    out = tmp_path / "parts"
+    with ThreadPoolExecutor(3) as pool:
+        orders = [Order(9, seed=7, shard=(i, 3)) for i in (1, 2, 3)]
+        for result in [pool.submit(make, parts, liver, out, order) for order in orders]:
+            result.result()
     assert parts.contents(out) == parts.contents(whole)
 
 
@@ -321,8 +332,6 @@ def test_a_case_is_written_while_the_next_is_drawn(liver, parts, tmp_path, monke
 
 
 def test_no_more_than_a_few_cases_wait_to_be_written():
-    from concurrent.futures import ThreadPoolExecutor
-
     drawn, gate = [], threading.Event()
 
     def item():
