@@ -24,7 +24,9 @@ MAY = {
     "train": {"scan", "settings", "game"},
     "methods": {"scan", "settings", "recipe", "game", "losses", "nets", "labels"},
     "workflow": ROOMS - {"evaluate", "synthesize", "studies"},
-    "synthesize": {"scan", "settings", "io", "labels", "data", "methods", "train", "workflow"},
+    "synthesize": {
+        *("scan", "settings", "recipe", "io", "labels", "data", "methods", "train", "workflow")
+    },
     "evaluate": {"scan", "settings", "io", "labels", "data", "nets", "losses", "game", "train"},
     "studies": ROOMS,
     "apps": ROOMS,

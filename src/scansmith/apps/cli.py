@@ -15,7 +15,6 @@ from typer.core import TyperGroup
 from scansmith import __version__
 from scansmith.apps.data_verbs import data
 from scansmith.apps.options import (
-    Cases,
     Config,
     Layout,
     MethodName,
@@ -140,7 +139,10 @@ def train(
 def synthesize(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="from `scansmith train`")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="data set to write")],
-    cases: Cases,
+    cases: Annotated[
+        int | None,
+        typer.Option(min=1, help="how many; with --no-edit, default: one of each source case"),
+    ] = None,
     seed: Seed = 0,
     source: Annotated[
         Path | None,
@@ -161,6 +163,9 @@ def synthesize(
         bool,
         typer.Option("--edit/--no-edit", help="change the label maps, or take them as they are"),
     ] = True,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, ...; auto: cuda if there is one")
+    ] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with an unfinished data set")
     ] = False,
@@ -171,6 +176,8 @@ def synthesize(
     """
     from scansmith.synthesize.make import synthesize as make_cases
 
+    if cases is None and edit:
+        raise typer.BadParameter("needed, unless --no-edit is given", param_hint="--cases")
     part = None if shard is None else shard_of(shard)
     with shown("synthesize") as progress:
         made = make_cases(
@@ -185,6 +192,7 @@ def synthesize(
             edit=edit,
             split=split,
             lesions=lesions,
+            device=device,
             progress=progress,
         )
     typer.echo(f"synthetic data set in {made}")
@@ -197,12 +205,41 @@ def evaluate(
         Path, typer.Argument(metavar="SYNTHETIC", help="data set on disk, anybody's")
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="where metrics.json and report.html go")],
+    lesion: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STRUCTURE",
+            help="what counts as the lesion; default: found by name; repeatable",
+        ),
+    ] = None,
+    window: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="intensities that count, in the images' units"),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="safetensors of a feature network, for FID-like distance"
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="at most so many cases of each set")
+    ] = None,
 ) -> None:
-    """Compare a synthetic data set with a real one, pair by pair where names agree."""
+    """Compare a synthetic data set with a real one; case by case where they are paired."""
     from scansmith.evaluate import evaluate as measure
 
     with shown("evaluate") as progress:
-        measure(real, synthetic, out, progress=progress)
+        measure(
+            real,
+            synthetic,
+            out,
+            lesion=lesion or None,
+            window=window,
+            features=features,
+            limit=limit,
+            progress=progress,
+        )
     typer.echo(f"report in {out / 'report.html'}, numbers in {out / 'metrics.json'}")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scansmith.apps.options import Cases, Config, Organ, Preset, Seed, Sets, whole_numbers
+from scansmith.apps.options import Cases, Config, Organ, Preset, Seed, Sets, grid_of
 from scansmith.apps.progress import shown
 from scansmith.scan import DataError
 
@@ -32,7 +32,7 @@ def phantom(
     """Write phantom scans with exact labels, and their lesion-free twins."""
     from scansmith.data.phantom import write_phantoms
 
-    shape = None if size is None else whole_numbers(size, "--size", 3)
+    shape = None if size is None else grid_of(size)
     with shown("phantoms") as progress:
         written = write_phantoms(out, organ, cases, seed, size=shape, progress=progress)
     typer.echo(f"{cases} {organ} cases in {written}")
@@ -54,7 +54,8 @@ def check(
 
     recipe = None if method is None else _recipe(method)
     try:
-        report = check_data(src, recipe)
+        with shown("check") as progress:
+            report = check_data(src, recipe, progress)
     except DataError as error:
         if not as_json:
             raise
@@ -67,7 +68,7 @@ def check(
         typer.echo(json.dumps(report.as_dict(), indent=2))
     else:
         print_report(report)
-    if report.problems:
+    if not report.ok:
         raise typer.Exit(2)
 
 

@@ -35,15 +35,15 @@ Seed = Annotated[int, typer.Option(min=0, help="same seed, same result")]
 Cases = Annotated[int, typer.Option(min=1, help="how many")]
 
 
-def whole_numbers(text: str, where: str, count: int) -> tuple[int, ...]:
+def grid_of(text: str) -> tuple[int, int, int]:
     """ "64,64,20" or "64x64x20" as numbers. Raises SettingsError."""
     parts = text.replace("x", ",").split(",")
-    if len(parts) != count or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+    if len(parts) != 3 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
         raise SettingsError(
-            f"{where}: found {text!r}, expected {count} whole numbers above 0. "
-            f"Write them with commas, for example {','.join(['64'] * count)}."
+            f"--size: found {text!r}, expected 3 whole numbers above 0. For example 96,96,24."
         )
-    return tuple(int(part) for part in parts)
+    i, j, k = (int(part) for part in parts)
+    return i, j, k
 
 
 def shard_of(text: str) -> tuple[int, int]:

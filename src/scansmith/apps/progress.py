@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 
-Advance = Callable[[int, int, str], None]
-"""Called with how much is done, of how much, and a word on the present piece."""
+
+class Advance(Protocol):
+    """Called with how much is done, of how much, and a word on the present piece."""
+
+    def __call__(self, done: int, total: int, text: str = "") -> None:
+        """Show it."""
+
 
 _LINE_EVERY_S = 15.0  # a night's log stays readable, a watcher sees that it lives
 

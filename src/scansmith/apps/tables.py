@@ -15,16 +15,15 @@ def method_table(methods: Sequence[Any]) -> Table:
     """One row for each method class: name, what it is, what it needs, its paper."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
     table.add_column("method", style="cyan", no_wrap=True)
-    for head in ("what it does", "dims", "presets", "data it needs", "paper"):
+    table.add_column("dims", no_wrap=True)
+    for head in ("what it does", "data it needs", "paper"):
         table.add_column(head, overflow="fold")
     for method in methods:
         dims = method.recipe(method.settings_type()).dims
-        presets = ", ".join(method.presets)
         table.add_row(
             Text(method.name),
-            Text(method.title),
             f"{dims}D",
-            Text(presets),
+            Text(method.title),
             Text(method.needs),
             Text(method.paper),
         )
@@ -43,9 +42,8 @@ def print_report(report: Any) -> None:
     if not report.problems:
         console.print("[green]No problems found.[/]")
         return
-    ordered = sorted(report.problems, key=lambda problem: problem.where)
-    console.print(f"[red]{len(ordered)} problems[/]")
-    for where, problems in groupby(ordered, key=lambda problem: problem.where):
+    console.print(f"[red]{len(report.problems)} problems[/]")
+    for where, problems in groupby(report.problems, key=lambda problem: problem.where):
         console.print(Text(where, style="bold"))
         for problem in problems:
             console.print(Text(f"  {problem.found}. {problem.remedy}."))
