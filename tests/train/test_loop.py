@@ -263,6 +263,25 @@ def test_bf16_trains_with_full_weights_and_losses(tiny: ModuleType, tmp_path: Pa
     assert len(read_rows(tmp_path / "log.jsonl")) > 2
 
 
+@pytest.mark.usefixtures("with_curves")
+def test_a_run_folder_holds_what_was_promised(tiny: ModuleType, tmp_path: Path) -> None:
+    changes = {"steps": 3, "sample_at": (1,), "sample_every": 2}
+    tiny.train(
+        tmp_path,
+        tiny.SETTINGS.model_copy(update=changes),
+        panels=lambda game: {"labels": tiny.batches(0)["real"].labels},
+    )
+    found = {path.name for path in tmp_path.iterdir()}
+    wanted = {"run.json", "log.jsonl", "checkpoints", "samples", "curves.png", "tensorboard"}
+    assert found == wanted | {".lock"}
+    pictures = sorted(path.name for path in (tmp_path / "samples").iterdir())
+    assert pictures == ["step_000001.png", "step_000002.png", "step_000003.png"]
+    row = read_rows(tmp_path / "log.jsonl")[0]
+    assert row["critic"] == pytest.approx(row["critic.real"] + row["critic.fake"])
+    assert row["running"]["critic"] == pytest.approx(row["critic"])
+    assert 0.0 <= row["watch"]["accuracy"] <= 1.0
+
+
 def test_progress_is_told_after_each_step(tmp_path: Path) -> None:
     told: list[tuple[int, int, str]] = []
     fit(

@@ -188,8 +188,8 @@ def main(where: Path, moments: list[str]) -> None:
     if moments == ["--slow"]:
         train(where, batches=lambda step: (time.sleep(0.03), batches(step))[1])
         return
-    import tensorboard.compat.proto.event_pb2  # noqa: F401  (loaded once, before the forks)
-
+    # What PyTorch and TensorBoard load at their first use is loaded once, before the forks.
+    train(where / "first", SETTINGS.model_copy(update={"steps": 1}))
     for moment in moments:
         child = os.fork()
         if child == 0:

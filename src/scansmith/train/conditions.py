@@ -25,6 +25,7 @@ def training_conditions(device: torch.device, threads: int) -> Iterator[int]:
     old_choice = torch.are_deterministic_algorithms_enabled()
     memory: Any = torch.utils.deterministic
     old_fill = memory.fill_uninitialized_memory
+    old_search = torch.backends.cudnn.benchmark
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         try:
@@ -33,11 +34,14 @@ def training_conditions(device: torch.device, threads: int) -> Iterator[int]:
             if device.type == "cpu":
                 torch.use_deterministic_algorithms(True)
                 memory.fill_uninitialized_memory = False
+            else:
+                torch.backends.cudnn.benchmark = True  # shapes never change: search once
             yield torch.get_num_threads()
         finally:
             torch.set_num_threads(old_threads)
             torch.use_deterministic_algorithms(old_choice)
             memory.fill_uninitialized_memory = old_fill
+            torch.backends.cudnn.benchmark = old_search
 
 
 class Interrupt:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from scansmith.train.checkpoint import write_atomic
 
-GAP, TITLE, SMALLEST = 4, 18, 128
+GAP, TITLE = 4, 18
+SMALLEST = 128  # pixels that a small sample is enlarged to, about
 MOST_SAMPLES, MOST_MODALITIES = 8, 4
 COLOURS = np.array(
     [
@@ -68,7 +69,7 @@ def save_grid(panels: Mapping[str, Tensor], path: Path) -> None:
     pen, font = ImageDraw.Draw(image), ImageFont.load_default()
     left = 0
     for (title, _), width in zip(columns, widths, strict=True):
-        pen.text((left + 2, 3), title, fill=(235, 235, 235), font=font)
+        pen.text((left + 2, 3), title[: width // 6], fill=(235, 235, 235), font=font)
         left += width + GAP
     write_atomic(path, lambda temporary: image.save(temporary, format="PNG"))
 
@@ -109,11 +110,11 @@ def _tile(sample: np.ndarray) -> np.ndarray:
 
     D runs from feet to head, so that it is turned over for a standing patient.
     """
+    times = max(1, round(SMALLEST / max(sample.shape[:-1])))
     if sample.ndim == 4:
         d, h, w = (size // 2 for size in sample.shape[:3])
         slices = [sample[d], sample[::-1, h], sample[::-1, :, w]]
         height = max(part.shape[0] for part in slices)
         parts = [np.pad(p, ((0, height - p.shape[0]), (0, 0), (0, 0))) for p in slices]
         sample = np.concatenate(parts, axis=1)
-    times = max(1, -(-SMALLEST // max(sample.shape[:2])))
     return np.kron(sample, np.ones((times, times, 1), dtype=np.uint8))
