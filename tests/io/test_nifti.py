@@ -180,3 +180,29 @@ def test_a_reader_never_sees_half_a_file_while_another_thread_writes(tmp_path: P
         stop.set()
         writer.join()
     assert [each.name for each in tmp_path.iterdir()] == ["scan.nii.gz"]
+
+
+def test_a_header_that_lies_about_its_size_is_refused_without_taking_memory(tmp_path: Path) -> None:
+    for name in ("scan.nii", "scan.nii.gz"):
+        path = write_nifti(tmp_path / "plain.nii", _volume(), AFFINE)
+        content = bytearray(path.read_bytes())
+        content[42:48] = struct.pack("<hhh", 32767, 32767, 32767)  # 64 terabytes of int16
+        packed = gzip.compress(content) if name.endswith("gz") else bytes(content)
+        (tmp_path / name).write_bytes(packed)
+        assert _kind(tmp_path / name) == "truncated"
+
+
+def test_no_damage_to_a_header_escapes_as_another_error(tmp_path: Path) -> None:
+    rng, path = np.random.default_rng(0), tmp_path / "scan.nii"
+    whole = write_nifti(path, _volume(), AFFINE).read_bytes()
+    refused = 0
+    for _ in range(200):
+        content = bytearray(whole)
+        for place in rng.integers(0, 348, 4):
+            content[place] = rng.integers(0, 256)
+        path.write_bytes(content)
+        try:
+            read_nifti(path)
+        except DataError:
+            refused += 1
+    assert refused > 20

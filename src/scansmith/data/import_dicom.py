@@ -15,6 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pydicom
+from pydicom.errors import BytesLengthException
+
 from scansmith.data.layouts_base import read_json, standard_modality, table_of_names
 from scansmith.data.write import open_writer
 from scansmith.io.atomic import write_bytes
@@ -87,20 +90,28 @@ def allowed(series: Series) -> dict[str, Any]:
     """What may be told about a series: allow-listed attributes in which all slices agree."""
     facts: dict[str, Any] = {}
     for name, terms in _TERMS.items():
-        values = {str(one.get(name)) for one in series.slices}
+        values = {str(_value(one, name)) for one in series.slices}
         if len(values) == 1 and values <= set(terms):
             facts[name] = values.pop()
     for name, (low, high) in _NUMBERS.items():
-        numbers = {_number(one.get(name)) for one in series.slices}
+        numbers = {_number(_value(one, name)) for one in series.slices}
         number = numbers.pop()
         if not numbers and number is not None and low <= number <= high:
             facts[name] = number
-    maker = str(series.slices[0].get("Manufacturer", "")).lower()
+    maker = str(_value(series.slices[0], "Manufacturer")).lower()
     makers = [name for name in _MANUFACTURERS if maker.startswith(name)]
     facts |= {"Manufacturer": makers[0]} if makers else {}
     facts["spacing_mm"] = [round(step, 6) for step in series.scan.spacing_mm]
     facts["shape"] = list(series.scan.image.shape[1:])
     return facts
+
+
+def _value(one: pydicom.Dataset, name: str) -> Any:
+    """An element that need not be there; a broken one counts as absent."""
+    try:
+        return one.get(name)
+    except (ValueError, TypeError, RuntimeError, BytesLengthException):
+        return None
 
 
 def _number(value: Any) -> float | None:

@@ -8,6 +8,7 @@ there, not from SliceThickness, which differs where slices overlap or have gaps.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,24 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from scansmith.scan import DataError, Problem, Scan
 
 _ENDINGS = (".dcm", ".dicom", ".ima")
 _NO_IMAGE = ("SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "SR", "PR", "KO", "REG")
 _NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+_NUMBERS = {
+    "ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2, "Rows": 1,
+    "Columns": 1, "RescaleSlope": 1, "RescaleIntercept": 1, "NumberOfFrames": 1,
+    "InstanceNumber": 1, "SpacingBetweenSlices": 1, "SliceThickness": 1,
+}  # fmt: skip
+_WORDS = (
+    "Modality", "PhotometricInterpretation", "BurnedInAnnotation", "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+)  # fmt: skip
+_BROKEN = (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error)
+_UNREADABLE = (OSError, EOFError, RuntimeError, InvalidDicomError, BytesLengthException, *_BROKEN)
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -93,7 +105,8 @@ def _read_slices(folder: Path) -> list[pydicom.Dataset]:
             continue
         try:
             one = pydicom.dcmread(path)
-        except (InvalidDicomError, OSError, EOFError, ValueError, KeyError) as error:
+            _parse(one)
+        except _UNREADABLE as error:
             found = f"{path.name} is not a readable DICOM file ({error})"
             problems.append(Problem(folder.name, "unreadable", found, "Copy it again"))
             continue
@@ -104,6 +117,16 @@ def _read_slices(folder: Path) -> list[pydicom.Dataset]:
         found = "no DICOM images are in this folder"
         raise DataError(Problem(folder.name, "empty", found, "Give the folder of one series"))
     return slices
+
+
+def _parse(one: pydicom.Dataset) -> None:
+    """Have every element that is used decoded now, where the file's name is at hand."""
+    for name in (*_NUMBERS, *_WORDS):
+        value = one.get(name)
+        if name in _NUMBERS and value is not None:
+            numbers = np.atleast_1d(np.asarray(value, dtype=float))
+            if numbers.shape != (_NUMBERS[name],) or not np.isfinite(numbers).all():
+                raise ValueError(f"{name} is {value}")
 
 
 def _unusable(folder: Path, slices: Sequence[pydicom.Dataset]) -> list[Problem]:
@@ -212,7 +235,7 @@ def _pixels(folder: Path, one: pydicom.Dataset) -> np.ndarray:
     """One slice (columns, rows) in raw units, float32."""
     try:
         stored = one.pixel_array
-    except (AttributeError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
+    except _UNREADABLE as error:
         found = f"the pixels of {Path(str(one.filename)).name} cannot be decoded ({error})"
         remedy = "Copy the file again, or export the series uncompressed"
         raise DataError(Problem(folder.name, "unreadable", found, remedy)) from error

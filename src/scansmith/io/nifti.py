@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +16,9 @@ from nibabel.spatialimages import HeaderDataError
 from scansmith.io.atomic import write_bytes
 from scansmith.scan import DataError, Problem
 
-_UNREADABLE: Any = (OSError, zlib.error, isal_zlib.error, ValueError, KeyError, HeaderDataError)
+_MALFORMED = (ValueError, KeyError, OverflowError, MemoryError, HeaderDataError)
+_UNREADABLE: Any = (OSError, zlib.error, isal_zlib.error, *_MALFORMED)
+_DEFLATE_RATIO = 1032  # deflate shrinks no further (zlib's technical notes)
 _DESCRIPTION_BYTES = 79  # NIfTI-1 `descrip` is 80 bytes, the last one zero
 
 
@@ -32,6 +35,7 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
         with _open(path) as file:
             header = _read_header(file)
             voxels = _read_voxels(file, header, path)
+        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     except FileNotFoundError as error:
         raise DataError(_problem(path, "missing", "there is no such file", "Add it")) from error
     except EOFError as error:
@@ -40,7 +44,6 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
         found = f"not a readable NIfTI file ({error})"
         remedy = "Replace it by a NIfTI image, or copy it again from its source"
         raise DataError(_problem(path, "unreadable", found, remedy)) from error
-    affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         found = "the affine in the header is not finite or has no volume"
         raise DataError(_problem(path, "geometry", found, "Mend the header's sform or qform"))
@@ -116,10 +119,12 @@ def _read_voxels(file: BinaryIO, header: Any, path: Path) -> np.ndarray:
         found = f"voxels are of type {dtype}, expected one number each"
         remedy = "Convert colour or complex images to one grey value a voxel"
         raise DataError(_problem(path, "channels", found, remedy))
-    if not shape or 0 in shape:
+    if not shape or min(shape) < 1:
         found = f"the image has no voxels, its shape is {shape}"
         raise DataError(_problem(path, "empty", found, "Leave the case out or export it again"))
-    offset, count = int(header["vox_offset"]), int(np.prod(shape, dtype=np.int64))
+    offset, count = int(header["vox_offset"]), math.prod(map(int, shape))
+    if count * dtype.itemsize > _DEFLATE_RATIO * path.stat().st_size:
+        raise EOFError  # before a header that lies makes us ask for terabytes
     file.seek(offset)
     content = file.read(count * dtype.itemsize)
     if len(content) < count * dtype.itemsize:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -19,6 +22,14 @@ from scansmith.scan import DataError, Problem
 
 _CHUNK = "scansmith"
 _AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+_BROKEN = (SyntaxError, ValueError, TypeError, zlib.error, struct.error)
+_UNREADABLE = (OSError, MemoryError, Image.DecompressionBombError, *_BROKEN)
+
+
+class _Facts(NamedTuple):
+    slope: float
+    intercept: float
+    affine: np.ndarray
 
 
 def read_png(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -29,18 +40,16 @@ def read_png(path: Path) -> tuple[np.ndarray, np.ndarray]:
     picture, facts = _open(path)
     values = np.asarray(picture.convert("RGB") if picture.mode == "P" else picture)
     values = _one_channel(path, picture.mode, values).T[:, :, None]
-    slope, intercept = facts.get("slope", 1), facts.get("intercept", 0)
-    if (slope, intercept) != (1, 0):
-        values = values * np.float32(slope) + np.float32(intercept)
-    return values, np.asarray(facts.get("affine", _AFFINE), dtype=np.float64)
+    if (facts.slope, facts.intercept) != (1, 0):
+        values = values * np.float32(facts.slope) + np.float32(facts.intercept)
+    return values, facts.affine
 
 
 def read_png_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """A label map: values (x, y, 1), palette entries if it has a palette; its affine."""
     picture, facts = _open(path)
     values = _one_channel(path, picture.mode, np.asarray(picture))
-    affine = np.asarray(facts.get("affine", _AFFINE), dtype=np.float64)
-    return values.T[:, :, None], affine
+    return values.T[:, :, None], facts.affine
 
 
 def write_png(
@@ -71,7 +80,7 @@ def write_png(
     return write_bytes(Path(path), buffer.getvalue())
 
 
-def _open(path: Path) -> tuple[Image.Image, dict]:
+def _open(path: Path) -> tuple[Image.Image, _Facts]:
     path = Path(path)
     try:
         with Image.open(path) as picture:
@@ -79,23 +88,26 @@ def _open(path: Path) -> tuple[Image.Image, dict]:
                 raise ValueError(f"it is a {picture.format} file")
             picture.load()
             chunk = getattr(picture, "text", {}).get(_CHUNK, "{}")
-        facts = json.loads(chunk)
-        affine = np.asarray(facts.get("affine", _AFFINE), dtype=float)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all():
-            raise ValueError(f"its affine is {affine.tolist()}")
+        facts = _facts(json.loads(chunk))
     except FileNotFoundError as error:
         raise DataError(Problem(path.name, "missing", "there is no such file", "Add it")) from error
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        AttributeError,
-        Image.DecompressionBombError,
-    ) as error:
+    except _UNREADABLE as error:
         kind = "truncated" if "truncated" in str(error) else "unreadable"
         found = f"not a readable PNG picture ({error})"
         raise DataError(Problem(path.name, kind, found, "Copy it again from its source")) from error
     return picture, facts
+
+
+def _facts(stated: dict) -> _Facts:
+    """What a text chunk of ours says; ValueError if it cannot be."""
+    if not isinstance(stated, dict):
+        raise ValueError("its scansmith chunk is no object")
+    affine = np.asarray(stated.get("affine", _AFFINE), dtype=np.float64)
+    facts = _Facts(float(stated.get("slope", 1)), float(stated.get("intercept", 0)), affine)
+    numbers = np.array([*affine.flat, facts.slope, facts.intercept])
+    if affine.shape != (4, 4) or not np.isfinite(numbers).all():
+        raise ValueError("its scansmith chunk holds no affine (4, 4), slope and intercept")
+    return facts
 
 
 def _one_channel(path: Path, mode: str, values: np.ndarray) -> np.ndarray:
