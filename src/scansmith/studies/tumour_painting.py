@@ -24,30 +24,15 @@ import torch
 
 from scansmith.data.store import Store
 from scansmith.evaluate import fidelity
-from scansmith.evaluate.spread import mean_of_patients
 from scansmith.labels.bank import LesionBank, cut_lesions
 from scansmith.labels.place import edit_labels
 from scansmith.methods.magan import Magan, feathered
 from scansmith.scan import Batch, DataError
+from scansmith.studies.tables import Slice, cell, slices_of, summary, table
 from scansmith.workflow import load_run
 
 MEASURES = ("psnr", "ssim", "mae", "bias", "sd_ratio")
 REGIONS = ("inside", "box", "slice raw", "slice composite")
-
-
-@dataclass(frozen=True)
-class Slice:
-    """One slice in raw units.
-
-    Attributes:
-        image: float32 (H, W).
-        labels: uint8 (H, W), structure indices.
-    """
-
-    case: str
-    patient: str
-    image: np.ndarray
-    labels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -61,20 +46,6 @@ class Contrast:
 
     below: float
     sd: float
-
-
-def slices_of(store: Store, split: str, keep: Callable[[np.ndarray], bool]) -> list[Slice]:
-    """The slices of a split whose labels are kept by `keep`, decoded to raw units."""
-    found = []
-    for name in store.names(split):
-        images, labels = store.volume(name)
-        codec, patient = store.codec(name), store.cases[name].patient
-        found += [
-            Slice(name, patient, codec.decode(image[0]), label)
-            for image, label in zip(images, labels, strict=True)
-            if keep(label)
-        ]
-    return found
 
 
 def contrast_of(slices: Sequence[Slice], organ: int, lesion: int) -> Contrast:
@@ -154,14 +125,6 @@ def scores(one: Slice, made: np.ndarray, lesion: int, data_range: float) -> dict
         found[f"{area} bias"] = fidelity.bias(one.image, image, mask)
         found[f"{area} sd_ratio"] = fidelity.sd_ratio(one.image, image, mask)
     return found
-
-
-def summary(rows: list[dict[str, float]], patients: list[str], seed: int = 0) -> dict[str, Any]:
-    """Mean of each measure with its 95 % bootstrap interval over patients."""
-    return {
-        name: mean_of_patients([r[name] for r in rows], patients, np.random.default_rng(seed))
-        for name in rows[0]
-    }
 
 
 def insertions(store: Store, organ: int, lesion: int, count: int, seed: int) -> list[Slice]:
@@ -264,38 +227,23 @@ def as_markdown(result: dict[str, Any]) -> str:
         "",
     ]
     for region in REGIONS:
+        rows = [
+            [name, *(cell(found[f"{region} {measure}"]) for measure in MEASURES)]
+            for name, found in result["painted"].items()
+        ]
         lines += [
             f"**{region}**",
             "",
-            "| | PSNR, dB | SSIM | MAE | bias | sd ratio |",
-            "|---|" * 1 + "---|" * 5,
+            *table(["", "PSNR, dB", "SSIM", "MAE", "bias", "sd ratio"], rows),
+            "",
         ]
-        for name, found in result["painted"].items():
-            cells = [_cell(found[f"{region} {measure}"]) for measure in MEASURES]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        lines.append("")
-    lines += [
-        "**contrast to the liver**",
-        "",
-        "| | slices | mean | sd | above 10 |",
-        "|---|---|---|---|---|",
+    rows = [
+        [name, f"{f['slices']}", f"{f['mean']:.1f}", f"{f['sd']:.1f}", f"{f['above 10']:.0%}"]
+        for name, f in result["inserted"].items()
     ]
-    for name, found in result["inserted"].items():
-        lines.append(
-            f"| {name} | {found['slices']} | {found['mean']:.1f} | {found['sd']:.1f} | "
-            f"{found['above 10']:.0%} |"
-        )
+    lines += ["**contrast to the liver**", ""]
+    lines += table(["", "slices", "mean", "sd", "above 10"], rows)
     return "\n".join(lines) + "\n"
-
-
-def _cell(found: dict[str, Any]) -> str:
-    if found["mean"] is None:
-        return "-"
-    text = f"{found['mean']:.3g}" if abs(found["mean"]) < 1 else f"{found['mean']:.2f}"
-    if found.get("interval") is None:
-        return text
-    low, high = found["interval"]
-    return f"{text} ({low:.2f} to {high:.2f})"
 
 
 def picture(store: Store, runs: dict[str, list[Path]], count: int = 6) -> np.ndarray:

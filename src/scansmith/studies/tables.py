@@ -1,0 +1,69 @@
+"""Slices in, means with intervals and tables out: what every study does with its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scansmith.data.store import Store
+from scansmith.evaluate.spread import mean_of_patients
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice in raw units.
+
+    Attributes:
+        image: float32 (H, W).
+        labels: uint8 (H, W), structure indices.
+    """
+
+    case: str
+    patient: str
+    image: np.ndarray
+    labels: np.ndarray
+
+
+def slices_of(store: Store, split: str, keep: Callable[[np.ndarray], bool]) -> list[Slice]:
+    """The slices of a split whose labels are kept by `keep`, decoded to raw units."""
+    found = []
+    for name in store.names(split):
+        images, labels = store.volume(name)
+        codec, patient = store.codec(name), store.cases[name].patient
+        found += [
+            Slice(name, patient, codec.decode(image[0]), label)
+            for image, label in zip(images, labels, strict=True)
+            if keep(label)
+        ]
+    return found
+
+
+def summary(
+    rows: Sequence[dict[str, float]], patients: Sequence[str], seed: int = 0
+) -> dict[str, Any]:
+    """Mean of each measure with its 95 % bootstrap interval over patients."""
+    return {
+        name: mean_of_patients([r[name] for r in rows], patients, np.random.default_rng(seed))
+        for name in rows[0]
+    }
+
+
+def cell(found: dict[str, Any]) -> str:
+    """A mean and its interval as a table has them."""
+    if found["mean"] is None:
+        return "-"
+    digits = 3 if abs(found["mean"]) < 1 else 2
+    text = f"{found['mean']:.{digits}f}"
+    if found.get("interval") is None:
+        return text
+    low, high = found["interval"]
+    return f"{text} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
