@@ -39,7 +39,8 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     Biased upwards where samples are few: compare only numbers from equally many samples.
     """
     a, b = _rows(a, 2), _rows(b, 2)
-    return frechet(a.mean(0), np.cov(a.T, ddof=1), b.mean(0), np.cov(b.T, ddof=1))
+    covariances = [np.atleast_2d(np.cov(x.T, ddof=1)) for x in (a, b)]
+    return frechet(a.mean(0), covariances[0], b.mean(0), covariances[1])
 
 
 def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from scansmith.evaluate import pictures, plots
 from scansmith.evaluate.cases import Plan
+from scansmith.evaluate.facts import Outcome
 from scansmith.evaluate.pairs import MEASURES
 from scansmith.evaluate.pictures import Picture
 from scansmith.evaluate.view import AXES, Shared
 from scansmith.io.atomic import write_bytes
 from scansmith.labels.table import LabelTable
-
-if TYPE_CHECKING:
-    from scansmith.evaluate.facts import Outcome
 
 _MOST_ROWS = 16
 _HEADS = {

@@ -69,17 +69,21 @@ def frame(case: View, lesion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def body(image: np.ndarray) -> np.ndarray:
-    """What is not background: bool (D, H, W), never empty.
+    """The largest connected piece that is not background: bool (D, H, W), never empty.
 
     Where one value fills a part of the image (blanked air, skull stripping), all but that value;
-    else what is brighter than Otsu's threshold.
+    else what is brighter than Otsu's threshold. The largest piece: one bright voxel of the table
+    would stretch the box that positions are relative to.
     """
     values, counts = np.unique(image, return_counts=True)
     if len(values) == 1:
         return np.ones(image.shape, bool)
-    if counts.max() >= _BLANK * image.size:
-        return image != values[np.argmax(counts)]
-    return image > threshold_otsu(image)
+    blank = counts.max() >= _BLANK * image.size
+    present = image != values[np.argmax(counts)] if blank else image > threshold_otsu(image)
+    pieces, _ = label(present)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return pieces == np.argmax(sizes)
 
 
 def volumes_mm3(case: View, structures: tuple[str, ...]) -> dict[str, float]:

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from scansmith.evaluate import evaluate
+from scansmith.evaluate.compare import strict
+from scansmith.scan import DataError, SettingsError
+
+STEP = np.diag([-1.0, -1.5, 4.0, 1.0])
+SHAPE = (24, 20, 5)
+
+
+def _case(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A body at 40 HU in air, a liver of 90 and a tumour of 60, with noise, (i, j, k)."""
+    rng = np.random.default_rng(seed)
+    image = np.full(SHAPE, -900.0)
+    labels = np.zeros(SHAPE, np.uint8)
+    image[2:22, 2:18] = 40
+    labels[4:16, 4:14] = 1
+    x, y, size = rng.integers(5, 10), rng.integers(5, 9), rng.integers(4, 6)
+    labels[x : x + size, y : y + size, 1:4] = 2
+    image[labels == 1], image[labels == 2] = 90, 60
+    return image + rng.normal(0, 6, SHAPE) + rng.normal(0, 3), labels
+
+
+def _write(root: Path, cases: dict[str, tuple], names: dict[str, int] | None = None) -> Path:
+    """An nnU-Net raw data set; a case is (image, labels) or (image, labels, affine)."""
+    for folder in ("imagesTr", "labelsTr"):
+        (root / folder).mkdir(parents=True)
+    table = names or {"background": 0, "liver": 1, "tumour": 2}
+    facts = {
+        "channel_names": {"0": "CT"},
+        "labels": table,
+        "numTraining": len(cases),
+        "file_ending": ".nii.gz",
+    }
+    (root / "dataset.json").write_text(json.dumps(facts))
+    for name, (image, labels, *affine) in cases.items():
+        at = affine[0] if affine else STEP
+        rounded = np.rint(image).astype(np.int16)
+        nibabel.save(nibabel.Nifti1Image(rounded, at), root / "imagesTr" / f"{name}_0000.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(labels, at), root / "labelsTr" / f"{name}.nii.gz")
+    return root
+
+
+def _numbered(seeds: range, prefix: str = "case") -> dict[str, tuple]:
+    return {f"{prefix}_{seed:02d}": _case(seed) for seed in seeds}
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _write(tmp_path_factory.mktemp("data") / "real_liver", _numbered(range(6)))
+
+
+def test_pairs_are_measured_and_the_page_needs_nothing_else(real: Path, tmp_path: Path) -> None:
+    # Every soft-tissue voxel is 20 HU too bright; air stays below the window's low end.
+    made = {name: (image + 20, labels) for name, (image, labels) in _numbered(range(6)).items()}
+    synthetic = _write(tmp_path / "made", made)
+    steps: list[tuple[int, int, str]] = []
+    found = evaluate(real, synthetic, tmp_path / "out", progress=lambda *step: steps.append(step))
+
+    assert found["windows"]["ct"]["data_range"] == 400.0
+    assert found["pairs"]["count"] == found["pairs"]["labels_equal"] == 6
+    lesion = found["pairs"]["fidelity"]["ct"]["lesion"]
+    assert lesion["mae"]["mean"] == pytest.approx(20)
+    assert lesion["bias"]["mean"] == pytest.approx(20)
+    assert lesion["sd_ratio"]["mean"] == pytest.approx(1)
+    assert lesion["psnr"]["mean"] == pytest.approx(20 * np.log10(400 / 20))
+    assert lesion["psnr"]["interval"] == pytest.approx([26.0206, 26.0206], abs=1e-3)
+    # 20 x 16 of 24 x 20 pixels are body, the air is clipped to black in both.
+    whole = found["pairs"]["fidelity"]["ct"]["whole"]
+    assert whole["mae"]["mean"] == pytest.approx(20 * 320 / 480)
+
+    # Histograms of both sets are 20 HU apart; labels are the same.
+    assert found["intensity"]["ct"]["lesion"]["wasserstein"]["value"] == pytest.approx(20)
+    assert found["lesions"]["lesion volume"]["wasserstein"]["value"] == 0
+    words = {(v["aspect"], v["region"]): v["verdict"] for v in found["verdicts"]}
+    assert words["grey values", "lesion"] in ("differs", "far")
+    assert words["mean, in pairs", "lesion"] == "differs"  # 5 % of the data range
+    assert words["spread, in pairs", "lesion"] == "close"
+
+    text = (tmp_path / "out" / "metrics.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == found
+    assert steps[0][:2] == (0, 12)
+    assert steps[-1][:2] == (12, 12)
+    page = (tmp_path / "out" / "report.html").read_text()
+    text = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", page)
+    assert not re.findall(r"(?:https?:|//[a-z]|<script|<link|@import|url\()", text)
+    assert "not a medical device" in page.lower()
+    assert page.count("data:image/png;base64,") > 6 * 4
+
+
+def test_two_sets_without_pairs_are_compared_as_sets(real: Path, tmp_path: Path) -> None:
+    synthetic = _write(tmp_path / "made", _numbered(range(20, 26), "other"))
+    found = evaluate(real, synthetic, tmp_path / "out")
+    assert found["pairs"]["count"] == 0
+    assert found["pairs"]["fidelity"] == {"ct": {}}
+    texture = found["texture"]["ct"]["lesion"]["frechet"]
+    assert texture["value"] > 0
+    assert texture["real_vs_real"]["median"] > 0
+    assert found["lesions"]["lesions per case"]["real"]["mean"] == 1.0
+    # Each voxel is 1 x 1.5 x 4 mm; real volumes are size x size x 3 voxels.
+    sizes = [(_case(seed)[1] == 2).sum() * 6.0 for seed in range(6)]
+    assert found["lesions"]["lesion volume"]["real"]["mean"] == pytest.approx(np.mean(sizes))
+    assert found["structures"]["liver"]["synthetic"]["cases_with"] == 6
+
+
+def test_the_same_call_gives_the_same_bytes(real: Path, tmp_path: Path) -> None:
+    synthetic = _write(tmp_path / "made", _numbered(range(3, 7)))
+    for out in ("one", "two"):
+        evaluate(real, synthetic, tmp_path / out, limit=3, seed=4)
+    for name in ("metrics.json", "report.html"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    found = json.loads((tmp_path / "one" / "metrics.json").read_text())
+    assert found["real"]["cases_measured"] == found["synthetic"]["cases_measured"] == 3
+    assert found["texture"]["ct"]["whole"]["frechet"]["verdict"] is None  # three patients
+    assert "3 real patients" in found["texture"]["ct"]["whole"]["frechet"]["reason"]
+
+
+def test_copies_of_real_cases_are_pointed_out(real: Path, tmp_path: Path) -> None:
+    found = evaluate(real, real, tmp_path / "out", limit=2)
+    assert any("copies of real ones" in note for note in found["notes"])
+    psnr = found["pairs"]["fidelity"]["ct"]["whole"]["psnr"]
+    assert psnr["mean"] is None  # infinite
+    assert psnr["left_out"] == 2
+    assert evaluate(real, real, tmp_path / "out", limit=2, pairs="none")["pairs"]["count"] == 0
+
+
+def test_provenance_names_the_pairs_and_keeps_a_patient_from_its_own_copy(
+    real: Path, tmp_path: Path
+) -> None:
+    made = {f"synth_{n}": case for n, case in enumerate(_numbered(range(2)).values())}
+    synthetic = _write(tmp_path / "made", made)
+    rows = [
+        {"case": "synth_0", "source_case": "case_00", "paired": True},
+        {"case": "synth_1", "source_case": "case_01", "paired": False},
+    ]
+    (synthetic / "provenance.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = evaluate(real, synthetic, tmp_path / "out")
+    assert [row["real_case"] for row in found["pairs"]["cases"]] == ["case_00"]
+
+
+def test_a_pair_on_another_grid_is_told_and_still_counts_in_the_sets(
+    real: Path, tmp_path: Path
+) -> None:
+    image, labels = _case(0)
+    crop = STEP.copy()
+    crop[:3, 3] = STEP[:3, :3] @ [1, 0, 1]
+    made = {
+        "case_00": (image[1:23, :, 1:4], labels[1:23, :, 1:4], crop),
+        "case_01": (image[::2, ::2], labels[::2, ::2], STEP @ np.diag([2, 2, 1, 1])),
+    }
+    found = evaluate(real, _write(tmp_path / "made", made), tmp_path / "out")
+    assert found["pairs"]["count"] == 1
+    assert found["pairs"]["fidelity"]["ct"]["whole"]["mse"]["mean"] == 0
+    (problem,) = found["pairs"]["not_compared"]
+    assert (problem["case"], problem["kind"]) == ("case_01", "grid")
+    assert found["synthetic"]["cases_measured"] == 2
+    assert "differ by more than a crop" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_labels_are_matched_by_name(real: Path, tmp_path: Path) -> None:
+    made = {name: (image, labels * 10) for name, (image, labels) in _numbered(range(6)).items()}
+    table = {"background": 0, "Liver": 10, "liver tumor": 20}
+    found = evaluate(real, _write(tmp_path / "made", made, table), tmp_path / "out")
+    assert found["pairs"]["labels_equal"] == 6
+    assert found["settings"]["lesion"] == ["tumour"]
+
+
+def test_sets_with_nothing_in_common_and_broken_cases_are_refused(
+    real: Path, tmp_path: Path
+) -> None:
+    heart = _write(tmp_path / "heart", _numbered(range(2)), {"background": 0, "a": 1, "b": 2})
+    with pytest.raises(DataError, match="labels: the real set labels liver, tumour"):
+        evaluate(real, heart, tmp_path / "out")
+    made = _write(tmp_path / "made", _numbered(range(4)))
+    for name in ("case_01", "case_03"):
+        path = made / "imagesTr" / f"{name}_0000.nii.gz"
+        path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataError) as error:
+        evaluate(real, made, tmp_path / "out")
+    assert [p.where.split(" (")[0] for p in error.value.problems] == [
+        "synthetic set, case_01",
+        "synthetic set, case_03",
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_that_are_none_are_refused(real: Path, tmp_path: Path) -> None:
+    for wrong, text in (
+        ({"limit": 0}, "limit: found 0"),
+        ({"pairs": "all"}, "pairs: found 'all'"),
+        ({"window": (5, 5)}, "window: found 5 to 5"),
+        ({"data_range": 0}, "data range: found 0"),
+    ):
+        with pytest.raises(SettingsError, match=text):
+            evaluate(real, real, tmp_path / "out", **wrong)
+    with pytest.raises(DataError, match="no such file"):
+        evaluate(real, real, tmp_path / "out", features=tmp_path / "none.safetensors")
+
+
+def test_names_from_other_people_s_files_stay_text(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    cases = {"a&'b\"": _case(0), "c{{7*7}}": _case(1)}
+    sets = [
+        _write(tmp_path / side, cases, {"background": 0, evil: 1, "tumour": 2})
+        for side in ("one", "two")
+    ]
+    evaluate(*sets, tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<script" not in page
+    assert evil in unescape(page)
+    assert "c{{7*7}}" in page
+    assert "a&amp;&#39;b&#34;" in page
+
+
+def test_a_feature_network_adds_its_distance(real: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from scansmith.evaluate.feature_network import POSITIONS
+
+    generator = torch.Generator().manual_seed(0)
+    tensors, inputs = {}, 1
+    for position in POSITIONS:
+        tensors[f"features.{position}.weight"] = torch.randn(4, inputs, 3, 3, generator=generator)
+        tensors[f"features.{position}.bias"] = torch.zeros(4)
+        inputs = 4
+    save_file(tensors, tmp_path / "weights.safetensors")
+    synthetic = _write(tmp_path / "made", _numbered(range(20, 24), "other"))
+    found = evaluate(real, synthetic, tmp_path / "out", features=tmp_path / "weights.safetensors")
+    assert len(found["network"]["weights_sha256"]) == 64
+    assert found["network"]["ct"]["frechet"]["value"] >= 0
+    assert found["network"]["weights_sha256"][:16] in (tmp_path / "out/report.html").read_text()
+
+
+def test_pictures_without_a_lesion_or_labels_are_compared_too(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for side, seeds in (("real", range(5)), ("made", range(5, 10))):
+        folder = tmp_path / side / "images"
+        folder.mkdir(parents=True)
+        for seed in seeds:
+            grey = np.random.default_rng(seed).integers(0, 256, (20, 30), np.uint8)
+            Image.fromarray(grey).save(folder / f"p{seed}_1.png")
+    found = evaluate(tmp_path / "real", tmp_path / "made", tmp_path / "out")
+    assert found["settings"]["lesion"] == []
+    assert found["lesions"] == found["structures"] == {}
+    assert list(found["texture"]["image"]) == ["whole"]
+
+
+def test_what_is_not_finite_becomes_null_in_json() -> None:
+    mixed = {"a": float("nan"), "b": [np.float64(np.inf), np.int64(3)], "c": (1.5, None)}
+    assert strict(mixed) == {"a": None, "b": [None, 3], "c": [1.5, None]}
+
+
+@pytest.mark.slow
+def test_real_liver_scans_are_close_to_themselves(real_data: Path, tmp_path: Path) -> None:
+    folder = real_data / "liver-lits"
+    found = evaluate(folder, folder, tmp_path / "out", limit=5, pairs="none")
+    assert {v["verdict"] for v in found["verdicts"]} <= {"close", None}

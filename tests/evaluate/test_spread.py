@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from scansmith.evaluate.distance import wasserstein
+from scansmith.evaluate.spread import compare, generator, mean_of_patients, verdict
+
+
+def test_a_mean_counts_cases_and_its_interval_draws_patients() -> None:
+    rng = np.random.default_rng(0)
+    found = mean_of_patients([1.0, 1, 1, 5], ["a", "a", "a", "b"], rng)
+    assert found["mean"] == 2.0
+    assert (found["cases"], found["patients"], found["left_out"]) == (4, 2, 0)
+    assert found["interval"] == [1.0, 5.0]  # draws are a+a, a+b or b+b
+
+
+def test_values_that_are_not_finite_are_counted_and_left_out() -> None:
+    rng = np.random.default_rng(0)
+    found = mean_of_patients([20.0, math.inf, math.nan, 30.0], ["a", "b", "c", "d"], rng)
+    assert (found["mean"], found["left_out"]) == (25.0, 2)
+    nothing = mean_of_patients([math.inf], ["a"], rng)
+    assert nothing["mean"] is None
+    assert "not finite" in nothing["reason"]
+    assert mean_of_patients([], [], rng)["reason"] == "no case has it"
+
+
+def test_one_patient_gives_no_interval() -> None:
+    found = mean_of_patients([1.0, 3.0], ["a", "a"], np.random.default_rng(0))
+    assert (found["mean"], found["interval"]) == (2.0, None)
+    assert found["reason"]
+
+
+def _patients(mean: float, count: int, seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {f"p{seed}_{n}": rng.normal(mean + rng.normal(), 1, 50) for n in range(count)}
+
+
+def test_a_set_like_the_real_one_is_close_and_a_shifted_one_is_far() -> None:
+    real = _patients(0, 12, 1)
+    close = compare(real, _patients(0, 12, 2), wasserstein, generator(0, "x"))
+    assert close["verdict"] == "close"
+    assert close["real_patients"] == 12
+    low, high = close["interval"]
+    assert low <= close["value"] <= high
+    far = compare(real, _patients(20, 12, 3), wasserstein, generator(0, "x"))
+    assert far["verdict"] == "far"
+    assert far["value"] == pytest.approx(20, abs=1.5)
+    assert far["ratio"] > 10
+
+
+def test_a_case_is_not_compared_with_the_patient_it_was_made_from() -> None:
+    # Each patient is one value; the synthetic set copies them all. Were copies of half A's own
+    # patients compared with A, some distances would be 0.
+    real = {f"p{n}": np.full(4, float(10**n)) for n in range(4)}
+    found = compare(real, real, wasserstein, generator(3, "x"))
+    assert found["value"] == 0.0
+    assert found["real_vs_synthetic"] == found["real_vs_real"]
+    assert found["ratio"] == 1.0
+
+
+def test_three_patients_give_no_verdict_but_a_reason() -> None:
+    found = compare(_patients(0, 3, 1), _patients(0, 9, 2), wasserstein, generator(0))
+    assert found["verdict"] is None
+    assert found["value"] > 0
+    assert "3 real patients" in found["reason"]
+    empty = compare({}, _patients(0, 9, 2), wasserstein, generator(0))
+    assert empty["value"] is None
+    assert "fewer than two samples" in empty["reason"]
+
+
+def test_the_same_seed_gives_the_same_numbers_whatever_else_is_measured() -> None:
+    sets = _patients(0, 6, 1), _patients(1, 6, 2)
+    first = compare(*sets, wasserstein, generator(5, "texture", "ct"))
+    generator(5, "another").random(100)
+    assert compare(*sets, wasserstein, generator(5, "texture", "ct")) == first
+    assert compare(*sets, wasserstein, generator(6, "texture", "ct")) != first
+
+
+def test_the_words_of_a_verdict() -> None:
+    assert [verdict(x, 2.0) for x in (1.0, 2.0, 2.1, 6.0, 6.1)] == [
+        "close", "close", "differs", "differs", "far",
+    ]  # fmt: skip

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scansmith.evaluate.statistics import body, lesions_of, volumes_mm3
+from scansmith.evaluate.view import AXES, View, on_grid_of, oriented, share, view
+from scansmith.labels.table import LabelTable
+from scansmith.scan import DataError, Scan
+
+LIVER = LabelTable({1: "liver", 2: "tumour"})
+LPS = np.diag([-1.0, -1.0, 3.0, 1.0])
+
+
+def _scan(image: np.ndarray, affine: np.ndarray, labels: np.ndarray | None = None) -> Scan:
+    return Scan("case", image, affine, ("ct",), labels)
+
+
+def test_scans_of_any_orientation_look_alike() -> None:
+    image = np.arange(24.0).reshape(1, 2, 3, 4)
+    straight = _scan(image, LPS, image[0].astype(int))
+    # The same voxels stored head first, with the first two axes swapped and one turned round.
+    turned = image[0].transpose(1, 0, 2)[::-1, :, ::-1]
+    affine = np.array([[0.0, -1, 0, 0], [1, 0, 0, -2], [0, 0, -3, 9], [0, 0, 0, 1]])
+    other = oriented(_scan(turned[None], affine, turned.astype(int)))
+    np.testing.assert_array_equal(other.image, image)
+    np.testing.assert_array_equal(other.labels, straight.labels)
+    np.testing.assert_allclose(other.affine, LPS)
+
+
+def test_a_view_has_slices_first_and_labels_by_shared_name() -> None:
+    # The other set names the tumour 5 and has no liver.
+    shared = share((("ct",), ("ct",)), (LIVER, LabelTable({5: "tumor"})), None)
+    assert shared.structures == ("background", "tumour")
+    assert (shared.lesion, shared.lesion_by) == ((1,), "names like a lesion")
+    assert shared.notes == ("Only the real set has structure liver: not compared.",)
+    labels = np.zeros((2, 3, 4), np.uint8)
+    labels[1, 2, 3], labels[0, 0, 0] = 2, 1
+    found = view(_scan(np.zeros((1, 2, 3, 4)), LPS, labels), shared, LIVER)
+    assert found.image.shape == (1, 4, 3, 2)
+    assert found.spacing_mm == (3.0, 1.0, 1.0)
+    assert np.argwhere(found.labels == 1).tolist() == [[3, 2, 1]]
+    assert found.labels.sum() == 1
+
+
+def test_slices_are_those_that_were_scanned() -> None:
+    shared = share((("ct",), ("ct",)), (LIVER, LIVER), None)
+    sagittal = np.diag([-5.0, -1.0, 1.0, 1.0])
+    found = view(_scan(np.zeros((1, 2, 3, 4)), sagittal), shared, LIVER)
+    assert found.image.shape == (1, 2, 4, 3)
+    assert found.spacing_mm == (5.0, 1.0, 1.0)
+    assert found.axes == (AXES[2], AXES[0], AXES[1])
+
+
+def test_all_that_stands_against_a_comparison_is_said_at_once() -> None:
+    with pytest.raises(DataError) as error:
+        share((("ct",), ("t1", "t2")), (LIVER, LabelTable({1: "aorta"})), ["tumour"])
+    text = str(error.value)
+    assert "modalities: the real set has ct, the synthetic t1, t2" in text
+    assert "labels: the real set labels liver, tumour, the synthetic aorta" in text
+    assert len(error.value.problems) == 3
+
+
+def test_the_lesion_can_be_named_and_falls_back_to_any_label() -> None:
+    both = (LIVER, LIVER)
+    assert share((("ct",), ("ct",)), both, ["Liver"]).lesion == (1,)
+    heart = LabelTable({1: "left ventricle", 2: "myocardium"})
+    found = share((("mr",), ("mr",)), (heart, heart), None)
+    assert (found.lesion, found.lesion_by) == ((1, 2), "any label")
+    with pytest.raises(DataError, match="no structure kidney"):
+        share((("ct",), ("ct",)), both, ["kidney"])
+
+
+def test_a_pair_is_compared_on_a_crop_but_never_interpolated() -> None:
+    image = np.arange(120.0).reshape(1, 4, 5, 6)
+    real = _scan(image, LPS)
+    crop = LPS.copy()
+    crop[:3, 3] = LPS[:3, :3] @ [1, 2, 0]
+    made = _scan(np.zeros((1, 2, 3, 6)), crop)
+    np.testing.assert_array_equal(on_grid_of(real, made).image, image[:, 1:3, 2:5])
+    half = crop.copy()
+    half[0, 3] += 0.5
+    for affine, shape in ((half, (1, 2, 3, 6)), (crop, (1, 4, 3, 6)), (crop * 2, (1, 2, 3, 3))):
+        with pytest.raises(DataError, match="differ by more than a crop"):
+            on_grid_of(real, _scan(np.zeros(shape), affine))
+
+
+def _case(labels: np.ndarray) -> View:
+    return View("case", "case", np.zeros((1, *labels.shape)), labels, (3.0, 0.5, 2.0))
+
+
+def test_lesions_are_counted_and_measured_in_cubic_millimetres() -> None:
+    labels = np.zeros((4, 10, 10), np.uint8)
+    labels[:, 1:9, 0:9] = 1  # liver: rows 1 to 8, columns 0 to 8, all slices
+    labels[0, 2, 2:6] = 2  # 4 voxels of 3 mm3
+    labels[1, 3, 6] = 2  # touches the first at a corner: one lesion of 5
+    labels[3, 5:7, 4:7] = 2  # 6 voxels
+    labels[2, 8, 0] = 2  # a speck of one voxel
+    case = _case(labels)
+    found = lesions_of(case, labels == 2)
+    assert [lesion.volume_mm3 for lesion in found] == [18.0, 15.0]
+    # Centre (3, 5.5, 5) in the box (0..3, 1..8, 0..8).
+    place = found[0].position
+    assert place["feet to head"] == 1.0
+    assert place["front to back"] == pytest.approx(4.5 / 7)
+    assert place["right to left"] == pytest.approx(5 / 8)
+    assert volumes_mm3(case, ("background", "liver", "tumour"))["tumour"] == 36.0
+
+
+def test_without_an_organ_positions_are_relative_to_the_body() -> None:
+    labels = np.zeros((2, 20, 20), np.uint8)
+    labels[0, 10:12, 10:12] = 1
+    image = np.zeros((1, 2, 20, 20))
+    image[0, :, 5:16, 0:20] = np.random.default_rng(0).normal(9, 1, (2, 11, 20))
+    case = View("case", "case", image, labels, (1.0, 1.0, 1.0))
+    (lesion,) = lesions_of(case, labels == 1)
+    assert lesion.position["front to back"] == pytest.approx((10.5 - 5) / 10)
+    assert lesion.position["feet to head"] == 0.0
+
+
+def test_the_body_is_what_is_not_background() -> None:
+    brain = np.zeros((1, 10, 10))
+    brain[0, 2:8, 2:8] = np.random.default_rng(0).normal(0, 20, (6, 6))  # z-scores: half below 0
+    assert body(brain).sum() == 36
+    ct = np.random.default_rng(1).normal(-1000, 5, (1, 10, 10))
+    ct[0, 3:6, 3:6] += 1040
+    assert body(ct).sum() == 9
+    assert body(np.full((1, 3, 3), 7.0)).all()
