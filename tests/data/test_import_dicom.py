@@ -148,6 +148,23 @@ def test_cases_are_numbered_and_share_one_label_table(tmp_path: Path, dicom: Mod
     assert check(out).ok
 
 
+def test_codes_of_several_imports_become_the_same_consecutive_values(
+    tmp_path: Path, dicom: ModuleType
+) -> None:
+    series, masks, out = dicom.write_series(tmp_path / "series"), tmp_path / "masks", tmp_path / "o"
+    _masks(masks, white=126)
+    picture = np.zeros((5, 4), dtype=np.uint8)
+    picture[0, 0] = 63
+    Image.fromarray(picture).save(masks / "Mustermann_001.png")
+    for _ in range(2):
+        import_dicom(series, masks, out)
+    found = find_layout(out)
+    assert found.table.names == {0: "background", 1: "label 63", 2: "label 126"}
+    for files in found.cases:
+        labels = read_scan(files, table=found.table).labels
+        assert [int((labels == value).sum()) for value in (1, 2)] == [1, 4]
+
+
 def test_names_that_contradict_the_data_set_are_refused(tmp_path: Path, dicom: ModuleType) -> None:
     series, masks = dicom.write_series(tmp_path / "series"), _masks(tmp_path / "masks")
     import_dicom(series, masks, tmp_path / "out", structures={1: "liver"})

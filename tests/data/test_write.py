@@ -63,6 +63,21 @@ def test_several_modalities_come_back_in_their_order(tmp_path: Path, layout: str
     np.testing.assert_array_equal(read_scan(found.cases[0]).image, _scan("ann", modalities).image)
 
 
+def test_nnunet_gets_consecutive_values_under_the_same_names(tmp_path: Path) -> None:
+    scan = _scan("ann")
+    labels = np.array([0, 205, 820])[scan.labels]
+    writer = open_writer("nnunet", tmp_path, ("ct",), KNOWN["mmwhs"])
+    writer.write(Scan("ann", scan.image, LPS, ("ct",), labels))
+    writer.close()
+    head = json.loads((tmp_path / "dataset.json").read_text())
+    assert list(head["labels"].values()) == list(range(8))
+    found = find_layout(tmp_path)
+    assert found.table.structures == KNOWN["mmwhs"].structures
+    # Myocardium (205) is the first structure, the aorta (820) the sixth.
+    back = read_scan(found.cases[0], table=found.table).labels
+    np.testing.assert_array_equal(back, np.array([0, 1, 6])[scan.labels])
+
+
 def test_a_name_that_mmwhs_would_not_find_gets_its_prefix(tmp_path: Path) -> None:
     writer = open_writer("mmwhs", tmp_path, ("ct",), KNOWN["mmwhs"])
     labels = np.where(_scan("heart_1").labels == 1, 820, 0)

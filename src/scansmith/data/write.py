@@ -1,9 +1,9 @@
 """Data sets on disk: one writer a layout, safe to be called from several threads and processes.
 
 A writer decides file names and data set files only; it marks nothing as synthetic by itself.
-`scan.notes["description"]` goes into the headers. Labels are in the table's values. CT is stored
-as whole HU (int16), other images as they are. `close` describes what lies on disk, whoever wrote
-it, so that shards and resumed runs end with the same `dataset.json`.
+`scan.notes["description"]` goes into the headers. Labels are in the table's values (nnU-Net:
+their ranks). CT is stored as whole HU (int16), other images as they are. `close` describes what
+lies on disk, whoever wrote it, so that shards and resumed runs end with the same `dataset.json`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,11 @@ class Writer(ABC):
 
 
 class NnunetWriter(Writer):
-    """nnU-Net raw v2: imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, dataset.json."""
+    """nnU-Net raw v2: imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, dataset.json.
+
+    nnU-Net takes consecutive label values only, so files and dataset.json hold the structures'
+    ranks 0, 1, 2 ... under their names, whatever the table's values are.
+    """
 
     def write_files(self, scan: Scan) -> list[Path]:  # noqa: D102
         self._named(scan.case, scan, patient_of(scan.case))
@@ -97,14 +101,15 @@ class NnunetWriter(Writer):
             name: self.root / "imagesTr" / f"{scan.case}_{c:04}.nii.gz"
             for c, name in enumerate(self.modalities)
         }
+        ranks = None if scan.labels is None else self.table.encode(scan.labels)
+        scan = replace(scan, labels=ranks)
         return write_scan(scan, images, self.root / "labelsTr" / f"{scan.case}.nii.gz")
 
     def close(self, extra: Mapping[str, Any] | None = None) -> None:  # noqa: D102
-        # nnU-Net wants consecutive label values in dataset.json; files keep the table's own.
         head = {
             "name": self.name,
             "channel_names": {str(c): _stated(m) for c, m in enumerate(self.modalities)},
-            "labels": {name: value for value, name in self.table.names.items()},
+            "labels": {name: rank for rank, name in enumerate(self.table.structures)},
             "numTraining": len(files_in(self.root / "labelsTr")),
             "file_ending": ".nii.gz",
         }
