@@ -54,19 +54,16 @@ class SameConv(nn.Module):
         return self.conv(F.pad(x, self.pads))
 
 
-def initialise(network: nn.Module, kind: Literal["normal", "glorot", "he"]) -> None:
+def initialise(network: nn.Module, kind: Literal["normal", "glorot"]) -> None:
     """Weights of all convolutions, biases zero.
 
     "normal": N(0, 0.02), normalisation scales N(1, 0.02), as in pix2pix and CycleGAN.
     "glorot": Glorot uniform (Keras' default).
-    "he": He normal, which keeps the signal's size through layers without normalisation.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
             if kind == "normal":
                 nn.init.normal_(module.weight, 0.0, 0.02)
-            elif kind == "he":
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             else:
                 nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:

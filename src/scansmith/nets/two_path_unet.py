@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scansmith.nets.attention import CrossAttention
-from scansmith.nets.blocks import Norm, conv, initialise, norm, upconv
+from scansmith.nets.blocks import Norm, conv, norm, upconv
 
 Dilation = Literal["after", "none", "strided"]
 Skip = Literal["add", "concat", "none"]
@@ -112,12 +112,22 @@ class TwoPathUNet(nn.Module):
     def let_skips_lead(self, share: float = 0.1) -> None:
         """Start with strong skips and a faint decoder.
 
-        Added to a skip, a decoder of unit variance is noise that a small learning rate takes
-        thousands of steps to turn down; and with weights of N(0, 0.02) the first blocks, which no
-        norm follows, hand on a thirtieth of the signal.
+        With weights of N(0, 0.02) the first blocks, which no norm follows, hand on a thirtieth of
+        the signal; random dilated convolutions scatter it over nine places; and the decoder,
+        of unit variance, is added to it as noise that a small learning rate takes thousands of
+        steps to turn down. So: He's weights in the first convolutions, dilated ones near the
+        identity, and the decoder's norms at `share`.
         """
         for path in (self.image_path, self.map_path):
-            initialise(path.blocks[0], "he")
+            for k, block in enumerate(path.blocks):
+                convolutions = [m for m in block.modules() if isinstance(m, nn.Conv2d)]
+                if k == 0:
+                    nn.init.kaiming_normal_(convolutions[0].weight, nonlinearity="linear")
+                for dilated in convolutions[1:]:
+                    noise = dilated.weight.detach().clone()
+                    nn.init.dirac_(dilated.weight)
+                    with torch.no_grad():
+                        dilated.weight.add_(noise)
         for module in self.up.modules():
             if getattr(module, "affine", False):
                 nn.init.constant_(module.weight, share)  # type: ignore[arg-type]
