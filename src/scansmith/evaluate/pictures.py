@@ -103,7 +103,9 @@ def _resized(values: np.ndarray, shape: tuple[int, ...], how: Image.Resampling) 
 
 def _data_uri(image: np.ndarray) -> str:
     file = io.BytesIO()
-    Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(file, "PNG", optimize=True)
+    pixels = np.rint(image * 255).astype(np.uint8)
+    grey = (pixels == pixels[..., :1]).all()
+    Image.fromarray(pixels[..., 0] if grey else pixels).save(file, "PNG")
     return encoded(file.getvalue())
 
 

@@ -16,7 +16,6 @@ from scansmith.evaluate.view import AXES
 # Okabe and Ito's blue and vermilion: told apart by readers with any colour vision, and in grey.
 REAL, SYNTHETIC = "#0072B2", "#D55E00"
 _ACROSS = 3
-_LARGE = {"font.size": 9}
 
 
 def histograms(
@@ -46,14 +45,21 @@ def lesion_plots(real: Sequence[CaseMeasures], synthetic: Sequence[CaseMeasures]
     ]
     for axis in AXES:
         places = [np.array([x.position[axis] for c in cases for x in c.lesions]) for cases in sides]
+        if len(np.unique(np.concatenate(places))) < 2:
+            continue  # a picture of one slice has no such axis
         panels.append((f"position, {axis}", places, "0 to 1 in the box of organ or body", False))
     return _panels(panels)
 
 
 def _panels(panels: Sequence[tuple[str, Sequence[np.ndarray], str, bool]]) -> str:
     rows = -(-len(panels) // _ACROSS)
-    figure = Figure(figsize=(10.5, 2.5 * rows), layout="constrained", dpi=100)
+    tall = 2.5 * rows
+    figure = Figure(figsize=(10.5, tall), dpi=100)
     FigureCanvasAgg(figure)
+    # Margins in inches; matplotlib's own layout would draw everything twice.
+    figure.subplots_adjust(
+        left=0.02, right=0.98, bottom=0.55 / tall, top=1 - 0.3 / tall, wspace=0.1, hspace=0.55
+    )
     for number, (title, values, unit, whole) in enumerate(panels, 1):
         axes = figure.add_subplot(rows, _ACROSS, number)
         _histogram(axes, values, whole)

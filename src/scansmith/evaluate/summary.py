@@ -28,6 +28,8 @@ PairRow = dict[str, Any]
 _MOST_VOXELS = 50_000
 # The matrix roots of a network's features take a tenth of a second; a hundred of them, a while.
 _MANY_FEATURES = 200
+# Smaller shifts, in standard deviations, are nobody's concern.
+_LEAST_SHIFT = 0.01
 
 
 def paired(rows: Sequence[PairRow], plan: Plan, seed: int) -> dict[str, Any]:
@@ -211,7 +213,7 @@ def _shifts(synthetic: Groups, used: np.ndarray, names: Sequence[str]) -> list[d
         return []
     mean = np.concatenate(list(synthetic.values())).mean(0)
     kept = [name for name, keep in zip(names, used, strict=True) if keep]
-    order = np.argsort(-np.abs(mean))[:8]
+    order = [i for i in np.argsort(-np.abs(mean))[:8] if abs(mean[i]) >= _LEAST_SHIFT]
     return [{"feature": kept[i], "shift_sd": float(mean[i])} for i in order]
 
 
