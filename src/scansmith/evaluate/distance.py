@@ -80,8 +80,8 @@ def standardised(
         real and synthetic as z-scores (n, k) and (m, k), and which of the d features they are
         (d,) bool: those that are constant in the real set have no scale and are left out.
     Source:
-        Konz, Osuala et al., Medical Image Analysis 2026 (arXiv:2412.01496), section 3: z-scores
-        by the reference set.
+        Konz, Osuala et al., Medical Image Analysis 2026 (arXiv:2412.01496), and its library
+        frd-score, version 1: z-scores by the reference set.
     """
     mean, deviation = real.mean(0), real.std(0)
     used = deviation > 1e-9 * np.maximum(1.0, np.abs(mean))

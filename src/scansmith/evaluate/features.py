@@ -6,7 +6,7 @@ of the image, 6 of its grey-level co-occurrence at 1 and at 2 pixels, 5 first-or
 its Laplacian of Gaussian at 1, 2 and 4 pixels, and 2 of each detail band of a Haar wavelet.
 
 Source: the classes are those of the Frechet radiomic distance (Konz, Osuala et al., Medical Image
-Analysis 2026, arXiv:2412.01496, section 3) that scipy alone can compute: first order and GLCM, on
+Analysis 2026, arXiv:2412.01496) that scipy alone can compute: first order and GLCM, on
 the original, LoG and wavelet images. Definitions as in the IBSI reference manual
 (arXiv:1612.07003) unless said otherwise; the numbers are not pyradiomics' numbers.
 """
