@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scansmith.apps.options import Cases, Config, Organ, Preset, Seed, Sets, grid_of
+from scansmith.apps.options import Cases, Config, Organ, Preset, Seed, Sets, grid_of, name_of
 from scansmith.apps.progress import shown
 from scansmith.scan import DataError
 
@@ -120,14 +120,19 @@ def import_dicom(
     labels: Annotated[
         Path, typer.Option(metavar="MASKS", help="folder of PNGs, a NIfTI file or a DICOM-SEG")
     ],
+    structure: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VALUE=NAME", help="what a label value is called; repeatable"),
+    ] = None,
 ) -> None:
     """Turn a DICOM series and its masks into a case, de-identified.
 
-    Only pixels, geometry and the modality survive: an allow-list, nothing else is read over.
+    Voxels, geometry and a short allow-list of imaging terms survive; no name, id or date does.
     """
     from scansmith.data.import_dicom import import_dicom as import_series
 
-    typer.echo(f"case in {import_series(series, labels, out)}")
+    names = dict(name_of(word) for word in structure or ()) or None
+    typer.echo(f"case in {import_series(series, labels, out, names)}")
 
 
 def _recipe(method: str) -> Any:

@@ -24,7 +24,11 @@ class Demo:
     train: tuple[str, ...]
     look: str
     phantoms: int = 12
-    size: tuple[int, int, int] | None = None
+    size: tuple[int, int, int] = (
+        64,
+        64,
+        32,
+    )  # the grid of data.size, so that pairs can be subtracted
     made: int = 6
     seed: int = 0
 
@@ -34,14 +38,14 @@ DEMOS = {
         method="magan",
         organ="liver",
         data=("data.size=64,64",),
-        train=("method.base=16", "method.critic_crop=32", "train.batch=4", "train.steps=400"),
+        train=("method.base=16", "method.critic_crop=32", "train.batch=4", "train.steps=700"),
         look="tumours that MAGAN painted where the new labels say, into livers of other cases",
     ),
     "heart": Demo(
         method="heart-gan",
         organ="heart",
         data=("data.size=64,64",),
-        train=("method.base=16", "method.patch=8", "train.batch=8", "train.steps=400"),
+        train=("method.base=16", "method.patch=8", "train.batch=8", "train.steps=700"),
         look="hearts that were drawn from label maps alone, bent a little to make new ones",
     ),
 }

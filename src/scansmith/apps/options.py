@@ -54,3 +54,13 @@ def shard_of(text: str) -> tuple[int, int]:
             f"--shard: found {text!r}, expected I/N with I from 1 to N. For example 2/8."
         )
     return int(part), int(parts)
+
+
+def name_of(text: str) -> tuple[int, str]:
+    """ "1=liver" as (1, "liver"). Raises SettingsError."""
+    value, equals, name = text.partition("=")
+    if not (equals and value.strip().isdigit() and name.strip()):
+        raise SettingsError(
+            f"--structure: found {text!r}, expected VALUE=NAME. For example 1=liver."
+        )
+    return int(value), name.strip()
