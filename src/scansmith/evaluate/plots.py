@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,16 +21,16 @@ _ACROSS = 3
 def histograms(
     real: Sequence[CaseMeasures],
     synthetic: Sequence[CaseMeasures],
-    keys: Sequence[tuple[str, str]],
+    titles: Mapping[tuple[str, str], str],
 ) -> str:
-    """Grey values of each (modality, region), real and synthetic."""
+    """Grey values of each (modality, region) that has a title, real and synthetic."""
     panels = []
-    for key in keys:
+    for key, title in titles.items():
         values = [
             np.concatenate([c.voxels[key] for c in cases if key in c.voxels] or [np.empty(0)])
             for cases in (real, synthetic)
         ]
-        panels.append((f"{key[0]}, {key[1]}", values, "grey value", False))
+        panels.append((title, values, "grey value", False))
     return _panels(panels)
 
 

@@ -56,7 +56,7 @@ def write_report(path: Path, metrics: dict[str, Any], outcome: Outcome, plan: Pl
         rows=_picture_rows(outcome, plan),
         legend=_legend(plan.shared),
         difference_share=round(100 * pictures.DIFFERENCE),
-        intensity_plot=plots.histograms(outcome.real, outcome.synthetic, _keys(plan)),
+        intensity_plot=plots.histograms(outcome.real, outcome.synthetic, _titles(plan)),
         lesion_plot=plots.lesion_plots(outcome.real, outcome.synthetic)
         if plan.shared.lesion
         else "",
@@ -83,11 +83,11 @@ def _number(value: float | None, digits: int = 3) -> str:
     if value is None:
         return "–"
     if isinstance(value, int):
-        return f"{value}"
-    if value and (abs(value) >= 10**5 or abs(value) < 10**-3):
+        return f"{value:,}"
+    if value and (abs(value) >= 10**7 or abs(value) < 10**-3):
         return f"{value:.{digits - 1}e}"
     places = max(digits - 1 - math.floor(math.log10(abs(value))), 0) if value else 0
-    return f"{value:.{places}f}"
+    return f"{value:,.{places}f}"
 
 
 def _interval(ends: Sequence[float] | None) -> str:
@@ -118,8 +118,10 @@ def _counts(verdicts: Sequence[dict[str, Any]]) -> dict[str, int]:
     return found
 
 
-def _keys(plan: Plan) -> list[tuple[str, str]]:
-    return [(modality, region) for modality in plan.shared.modalities for region in plan.regions]
+def _titles(plan: Plan) -> dict[tuple[str, str], str]:
+    """Title of each (modality, region)."""
+    words = _region_words(plan.shared)
+    return {(m, r): f"{m}, {words[r]}" for m in plan.shared.modalities for r in plan.regions}
 
 
 def _region_words(shared: Shared) -> dict[str, str]:
