@@ -38,7 +38,14 @@ DEMOS = {
         method="magan",
         organ="liver",
         data=("data.size=64,64",),
-        train=("method.base=16", "method.critic_crop=32", "train.batch=4", "train.steps=700"),
+        train=(
+            "method.base=16",
+            "method.init=skips-first",
+            "method.critic_crop=32",
+            "method.learning_rate=5e-4",
+            "train.batch=4",
+            "train.steps=700",
+        ),
         look="tumours that MAGAN painted where the new labels say, into livers of other cases",
     ),
     "heart": Demo(
