@@ -10,8 +10,10 @@ from scansmith.settings import load_settings
 
 TINY = replace(
     DEMOS["heart"],
-    data=("data.size=32,32",),
-    train=("method.base=4", "method.patch=4", "train.batch=2", "train.steps=2"),
+    sets=(
+        *("data.size=32,32", "method.base=4", "method.patch=4"),
+        *("train.batch=2", "train.steps=2"),
+    ),
     phantoms=4,
     size=(32, 32, 8),
     made=2,
@@ -53,7 +55,5 @@ def test_there_is_no_demo_of_an_unknown_organ(tmp_path):
 def test_the_settings_of_a_demo_exist_and_fit_its_phantoms(organ):
     demo = DEMOS[organ]
     kind = find_method(demo.method)
-    settings = load_settings(
-        kind.settings_type, preset=kind.presets["cpu"], sets=(*demo.data, *demo.train)
-    )
+    settings = load_settings(kind.settings_type, preset=kind.presets["cpu"], sets=demo.sets)
     assert kind.recipe(settings).size == demo.size[:2]

@@ -20,15 +20,11 @@ class Demo:
 
     method: str
     organ: str
-    data: tuple[str, ...]
-    train: tuple[str, ...]
+    sets: tuple[str, ...]
     look: str
     phantoms: int = 12
-    size: tuple[int, int, int] = (
-        64,
-        64,
-        32,
-    )  # the grid of data.size, so that pairs can be subtracted
+    #: The grid of data.size, so that pairs can be subtracted.
+    size: tuple[int, int, int] = (64, 64, 32)
     made: int = 6
     seed: int = 0
 
@@ -37,8 +33,8 @@ DEMOS = {
     "liver": Demo(
         method="magan",
         organ="liver",
-        data=("data.size=64,64",),
-        train=(
+        sets=(
+            "data.size=64,64",
             "method.base=16",
             "method.init=skips-first",
             "method.critic_crop=32",
@@ -51,8 +47,13 @@ DEMOS = {
     "heart": Demo(
         method="heart-gan",
         organ="heart",
-        data=("data.size=64,64",),
-        train=("method.base=16", "method.patch=8", "train.batch=8", "train.steps=700"),
+        sets=(
+            "data.size=64,64",
+            "method.base=16",
+            "method.patch=8",
+            "train.batch=8",
+            "train.steps=700",
+        ),
         look="hearts that were drawn from label maps alone, bent a little to make new ones",
     ),
 }
@@ -128,7 +129,7 @@ def _make_data(demo: Demo, at: Paths) -> None:
                 progress=progress,
             )
     with shown("prepare") as progress:
-        prepare(at["phantoms"], at["store"], demo.method, sets=demo.data, progress=progress)
+        prepare(at["phantoms"], at["store"], demo.method, sets=demo.sets, progress=progress)
 
 
 def _train(demo: Demo, at: Paths) -> None:
@@ -139,7 +140,7 @@ def _train(demo: Demo, at: Paths) -> None:
             demo.method,
             at["store"],
             at["run"],
-            sets=(*demo.data, *demo.train),
+            sets=demo.sets,
             resume=(at["run"] / "run.json").exists(),
             progress=progress,
         )
