@@ -6,7 +6,7 @@ A method states a `Recipe`. Preparing turns raw scans into what it asks for, and
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -117,6 +117,7 @@ class Recipe(_Plain):
             that look at the foreground only).
         balance: "case" draws a case first, then one of its samples; "sample" draws all alike.
         split: shares of patients for training, validation and test.
+        settings: the data settings that the recipe was stated from, for training to take up.
     """
 
     method: str
@@ -135,6 +136,7 @@ class Recipe(_Plain):
     edits: Edits = Edits(kind="deform")
     split: tuple[float, float, float] = (0.8, 0.0, 0.2)
     seed: int = 0
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class Facts(_Plain):

@@ -87,7 +87,7 @@ def prepare(
         SettingsError: every setting that is wrong.
     """
     settings = method_settings(method, preset=preset, config=config, sets=sets)
-    recipe = find_method(method).recipe(settings)
+    recipe = _stated(find_method(method), settings)
     return prepare_store(Path(src), Path(store), recipe, workers=workers, progress=progress)
 
 
@@ -104,12 +104,11 @@ def train(
 ) -> Path:
     """Train a method on a store; returns the run folder.
 
-    The store's own data settings hold; a `data.` setting that contradicts them is an error.
+    The data settings are the store's; a `data.` setting that contradicts them is an error.
     """
     opened = Store.open(Path(store))
-    settings = method_settings(method, preset=preset, config=config, sets=sets)
     kind = find_method(method)
-    _same_recipe(kind.recipe(settings), opened.recipe)
+    settings = _settings_for(opened, method, preset, config, sets)
     torch.manual_seed(settings.train.seed)
     game = kind(settings, opened.facts)
     shares = settings.train
@@ -204,19 +203,51 @@ def versions() -> dict[str, str]:
     }
 
 
-def _same_recipe(wanted: Recipe, prepared: Recipe) -> None:
-    if wanted == prepared:
-        return
-    differing = [
-        f"{name}: the store was prepared with {getattr(prepared, name)!r}, "
-        f"these settings want {getattr(wanted, name)!r}"
-        for name in type(wanted).model_fields
-        if getattr(prepared, name) != getattr(wanted, name)
-    ]
-    raise SettingsError(
-        "\n".join(f"{line}." for line in differing)
-        + "\nTrain with the preset, config and --set data.* of prepare, or prepare another store."
+def _stated(kind: type[Method], settings: Settings) -> Recipe:
+    """A method's recipe, with the data settings that it was stated from."""
+    plain = settings.data.model_dump(mode="json")
+    return kind.recipe(settings).model_copy(update={"settings": plain})
+
+
+def _settings_for(
+    store: Store,
+    method: str,
+    preset: str | None,
+    config: Path | str | None,
+    sets: Iterable[str],
+) -> Settings:
+    """Settings of a training on a store: the data section is the store's."""
+    if store.recipe.method != method:
+        raise SettingsError(
+            f"{store.path}: prepared for {store.recipe.method}, not for {method}. "
+            f"Prepare a store with --method {method}."
+        )
+    asked = method_settings(method, preset=preset, config=config, sets=sets)
+    held = dict(store.recipe.settings)
+    settings = load_settings(
+        type(asked),
+        preset={f"data.{name}": value for name, value in held.items()},
+        sets=sets,
+        file=config,
     )
+    found = settings.data.model_dump(mode="json")
+    contradictions = [
+        f"data.{name}: found {found[name]!r}, the store was prepared with {value!r}."
+        for name, value in held.items()
+        if found.get(name) != value
+    ]
+    if contradictions:
+        raise SettingsError(
+            "\n".join(contradictions)
+            + "\nLeave the data settings out, or prepare another store with them."
+        )
+    chosen = asked.model_copy(update={"data": settings.data})
+    if _stated(find_method(method), chosen) != store.recipe:
+        raise SettingsError(
+            f"{store.path}: prepared by another version of {method}, or with settings that this "
+            "one reads otherwise. Prepare the store again."
+        )
+    return chosen
 
 
 def _fixed(store: Store, splits: tuple[str, ...], count: int = 16) -> dict[str, Batch] | None:

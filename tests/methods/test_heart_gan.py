@@ -16,9 +16,7 @@ TINY = {"data.size": (32, 32), "method.base": 4, "method.patch": 8}
 def tiny(**sets):
     preset = TINY | {name.replace("__", "."): value for name, value in sets.items()}
     settings = load_settings(HeartGan.settings_type, preset=preset)
-    facts = Facts(
-        dims=2, size=(32, 32), modalities=("ct",), structures=STRUCTURES, codecs=(CODEC,)
-    )
+    facts = Facts(dims=2, size=(32, 32), modalities=("ct",), structures=STRUCTURES, codecs=(CODEC,))
     torch.manual_seed(0)
     return HeartGan(settings, facts)
 

@@ -41,7 +41,9 @@ def test_a_critic_keeps_no_running_statistics():
     assert not list(critic.buffers())
 
 
-@pytest.mark.parametrize(("centre", "start"), [((1, 1), (0, 0)), ((4, 5), (2, 3)), ((7, 7), (4, 4))])
+@pytest.mark.parametrize(
+    ("centre", "start"), [((1, 1), (0, 0)), ((4, 5), (2, 3)), ((7, 7), (4, 4))]
+)
 def test_crops_lie_round_their_centre_but_inside_the_image(centre, start):
     image = torch.arange(64.0).view(1, 1, 8, 8)
     cut = crop_round(image, torch.tensor([centre]), 4)

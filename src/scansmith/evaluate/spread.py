@@ -86,11 +86,17 @@ def compare(
     counts |= {"real_patients": len(real), "synthetic_patients": len(synthetic)}
     if min(counts["real_samples"], counts["synthetic_samples"]) < 2:
         reason = "fewer than two samples in one of the sets"
-        return {"value": None, "interval": None, "verdict": None, "reason": reason, **counts}
+        return uncompared(reason, counts)
     value = distance(_pooled(real), _pooled(synthetic))
     result: dict[str, Any] = {"value": value, **counts}
     result |= _interval(value, real, synthetic, distance, rng, resamples, signed)
     return result | _scale(real, synthetic, distance, rng, splits)
+
+
+def uncompared(reason: str, counts: Mapping[str, int]) -> dict[str, Any]:
+    """What `compare` returns where there is nothing to compare, and why."""
+    names = ("value", "interval", "real_vs_real", "real_vs_synthetic", "ratio", "verdict")
+    return {**dict.fromkeys(names), "reason": reason, **counts}
 
 
 def _interval(

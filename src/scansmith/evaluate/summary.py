@@ -18,7 +18,7 @@ from scansmith.evaluate.distance import (
 )
 from scansmith.evaluate.features import FEATURES
 from scansmith.evaluate.pairs import MEASURES, REGIONS
-from scansmith.evaluate.spread import Groups, compare, generator, mean_of_patients
+from scansmith.evaluate.spread import Groups, compare, generator, mean_of_patients, uncompared
 from scansmith.evaluate.view import AXES
 from scansmith.scan import DataError
 
@@ -185,12 +185,12 @@ def _of_features(
     }
     if min(counts.values()) < 2:
         reason = "fewer than two slices with enough of the region in one of the sets"
-        empty = {"value": None, "interval": None, "verdict": None, "reason": reason, **counts}
+        empty = uncompared(reason, counts)
         return {"frechet": empty, "kernel": empty, "largest_shifts": []}
     try:
         z_real, z_synthetic, used = _standardised_groups(real, synthetic)
     except DataError as error:
-        empty = {"value": None, "interval": None, "verdict": None, "reason": str(error), **counts}
+        empty = uncompared(str(error), counts)
         return {"frechet": empty, "kernel": empty, "largest_shifts": []}
     many = int(used.sum()) > _MANY_FEATURES
     effort = {"resamples": 20, "splits": 10} if many else {"resamples": 100, "splits": 20}

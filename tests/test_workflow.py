@@ -1,0 +1,95 @@
+"""The verbs together, on a tiny data set: prepare, train, load."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from scansmith.data.phantom import write_phantoms
+from scansmith.scan import Batch, RunError, SettingsError
+from scansmith.workflow import load_run, method_settings, prepare, train
+
+SIZE = ["data.size=32,32", "data.seed=3"]
+SHORT = ["train.steps=2", "train.checkpoint_every=1", "method.base=4", "method.critic_crop=0"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workflow")
+    write_phantoms(folder / "liver", "liver", 5, 0, (48, 48, 12))
+    return prepare(folder / "liver", folder / "store", "magan", sets=SIZE).path
+
+
+@pytest.fixture(scope="module")
+def run(store, tmp_path_factory):
+    return train("magan", store, tmp_path_factory.mktemp("run") / "run", sets=SHORT)
+
+
+def test_training_takes_the_data_settings_of_the_store(run):
+    settings = json.loads((run / "run.json").read_text())["settings"]
+    assert settings["data"]["size"] == [32, 32]
+    assert settings["data"]["seed"] == 3
+
+
+def test_a_data_setting_that_contradicts_the_store_is_refused(store, tmp_path):
+    with pytest.raises(SettingsError, match=r"data\.size: found \[64, 64\].*\[32, 32\]"):
+        train("magan", store, tmp_path / "run", sets=[*SHORT, "data.size=64,64"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_data_setting_that_agrees_with_the_store_is_welcome(store, tmp_path):
+    train("magan", store, tmp_path / "run", sets=[*SHORT, "data.size=32,32"])
+
+
+def test_a_store_of_another_method_is_refused(store, tmp_path):
+    with pytest.raises(SettingsError, match="prepared for magan, not for heart-gan"):
+        train("heart-gan", store, tmp_path / "run")
+
+
+def test_an_unknown_preset_is_refused_with_the_names_there_are():
+    with pytest.raises(SettingsError, match="cpu"):
+        method_settings("magan", preset="gpu")
+
+
+def test_a_loaded_run_paints_the_same_each_time(run):
+    labels = torch.zeros(1, 32, 32, dtype=torch.long)
+    labels[0, 10:16, 10:16] = 2
+    source = Batch(torch.zeros(1, 1, 32, 32), labels)
+    made = []
+    for _ in range(2):
+        loaded = load_run(run)
+        assert not loaded.method.training
+        with torch.no_grad():
+            made.append(loaded.method.make(source, torch.Generator().manual_seed(0)).numpy())
+    np.testing.assert_array_equal(*made)
+    assert made[0].any()
+
+
+def test_runs_are_told_apart_by_their_weights(run, store, tmp_path):
+    other = train("magan", store, tmp_path / "run", sets=[*SHORT, "train.seed=1"])
+    assert load_run(run).fingerprint == load_run(run).fingerprint
+    assert load_run(run).fingerprint != load_run(other).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [("{", "not valid JSON"), ("[]", "found a list"), ('{"method": "magan"}', "not a run")],
+)
+def test_a_crafted_run_record_is_refused(tmp_path, text, match):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(RunError, match=match):
+        load_run(tmp_path)
+
+
+def test_weights_of_other_settings_are_refused(run, tmp_path):
+    record = json.loads((run / "run.json").read_text())
+    record["settings"]["method"]["base"] = 8
+    changed = tmp_path / "run"
+    changed.mkdir()
+    (changed / "checkpoints").symlink_to(run / "checkpoints")
+    (changed / "run.json").write_text(json.dumps(record))
+    with pytest.raises(RunError, match="do not fit"):
+        load_run(changed)
