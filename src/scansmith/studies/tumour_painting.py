@@ -127,7 +127,7 @@ def scores(one: Slice, made: np.ndarray, lesion: int, data_range: float) -> dict
     return found
 
 
-def insertions(store: Store, organ: int, lesion: int, count: int, seed: int) -> list[Slice]:
+def insertions(store: Store, organ: int, lesion: int, count: int, least_pixels: int) -> list[Slice]:
     """Test slices without tumour, with a new tumour in their labels (the image is untouched)."""
     bank = LesionBank(
         [
@@ -145,10 +145,10 @@ def insertions(store: Store, organ: int, lesion: int, count: int, seed: int) -> 
     chosen = [free[i] for i in np.linspace(0, len(free) - 1, min(count, len(free))).astype(int)]
     edited = []
     for number, one in enumerate(chosen):
-        rng = np.random.default_rng([seed, number])
+        rng = np.random.default_rng([0, number])
         labels, _ = edit_labels(
             one.labels, (1.0, 1.0), kind="place", lesion=(lesion,), organ=(organ,),
-            bank=bank, rng=rng, lesions=(1, 1), sizes_mm3=(20.0, 1000.0),
+            bank=bank, rng=rng, lesions=(1, 1), sizes_mm3=(2.5 * least_pixels, 1000.0),
         )  # fmt: skip
         edited.append(Slice(one.case, one.patient, one.image, labels))
     return edited
@@ -191,7 +191,7 @@ def study(store: Store, runs: dict[str, list[Path]], least_pixels: int = 8) -> d
     for name, fill in fills(contrast, organ, lesion).items():
         filled = [scores(one, fill(one), lesion, data_range) for one in test]
         result["painted"][name] = summary(filled, patients)
-    free = insertions(store, organ, lesion, 45, seed=0)
+    free = insertions(store, organ, lesion, 45, least_pixels)
     result["inserted"]["real tumours, test"] = _spread(contrasts(test, None, organ, lesion))
     result["inserted"]["real tumours, training"] = _spread(contrasts(training, None, organ, lesion))
     for name, folders in runs.items():
@@ -246,10 +246,12 @@ def as_markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def picture(store: Store, runs: dict[str, list[Path]], count: int = 6) -> np.ndarray:
+def picture(
+    store: Store, runs: dict[str, list[Path]], least_pixels: int, count: int = 6
+) -> np.ndarray:
     """Test slices side by side, uint8 (rows, columns): whitened, each run's composite, real."""
     lesion = store.table.index(store.recipe.edits.lesion[0])
-    test = slices_of(store, "test", lambda label: int((label == lesion).sum()) >= 60)
+    test = slices_of(store, "test", lambda label: int((label == lesion).sum()) >= least_pixels)
     chosen = [test[i] for i in np.linspace(0, len(test) - 1, count).astype(int)]
     painters = [painter(folders[0]) for folders in runs.values()]
     low, high = (store.facts.codecs[0].decode(np.array(v)) for v in (-1.0, 1.0))
@@ -274,17 +276,19 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("store", type=Path)
     parser.add_argument("runs", nargs="+", help="NAME=RUN[,RUN...]")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--least-pixels", type=int, default=8, help="tumour pixels of a slice")
     given = parser.parse_args(words)
     runs = {
         name: [Path(folder) for folder in folders.split(",")]
         for name, _, folders in (word.partition("=") for word in given.runs)
     }
     store = Store.open(given.store)
-    result = study(store, runs)
+    result = study(store, runs, given.least_pixels)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "study.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     (given.out / "study.md").write_text(as_markdown(result), encoding="utf-8")
-    Image.fromarray(picture(store, runs)).save(given.out / "study.png")
+    pictured = picture(store, runs, given.least_pixels)
+    Image.fromarray(pictured).save(given.out / "study.png")
     print(as_markdown(result))
 
 

@@ -1,0 +1,106 @@
+"""The studies on tiny real parts: measures by hand, tables that say what was found."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from scansmith.data.phantom import write_phantoms
+from scansmith.studies import label_to_image, tumour_painting
+from scansmith.studies.tables import Slice, cell, table
+from scansmith.workflow import prepare, train
+
+ORGAN, LESION = 1, 2
+
+
+def liver_slice(value=60.0, case="liver_1"):
+    image = np.full((16, 16), 100.0, np.float32)
+    labels = np.ones((16, 16), np.uint8)
+    labels[4:8, 4:8] = LESION
+    image[4:8, 4:8] = value
+    return Slice(case, case, image, labels)
+
+
+def test_contrast_counts_scans_alike_however_many_slices_they_have():
+    # Scan 1: three slices of contrast 40; scan 2: one of 20. Mean over scans: 30.
+    slices = [liver_slice(60.0)] * 3 + [liver_slice(80.0, "liver_2")]
+    contrast = tumour_painting.contrast_of(slices, ORGAN, LESION)
+    assert contrast.below == pytest.approx(30.0)
+    assert contrast.sd == 0.0
+
+
+def test_fills_are_what_their_names_say():
+    one = liver_slice(70.0)
+    fills = tumour_painting.fills(tumour_painting.Contrast(25.0, 0.0), ORGAN, LESION)
+    inside = one.labels == LESION
+    values = {name: set(fill(one)[inside].tolist()) for name, fill in fills.items()}
+    assert values == {
+        "fill, liver mean": {100.0},
+        "fill, liver mean - contrast": {75.0},
+        "fill + noise": {75.0},  # noise of sd 0
+        "oracle mean": {70.0},
+    }
+    for fill in fills.values():
+        np.testing.assert_array_equal(fill(one)[~inside], one.image[~inside])
+
+
+def test_scores_inside_the_tumour_do_not_see_the_rest():
+    one = liver_slice(60.0)
+    made = np.where(one.labels == LESION, 70.0, 0.0).astype(np.float32)
+    scores = tumour_painting.scores(one, made, LESION, data_range=200.0)
+    assert scores["inside mae"] == pytest.approx(10.0)
+    assert scores["inside bias"] == pytest.approx(10.0)
+    assert scores["inside psnr"] == pytest.approx(20 * np.log10(200 / 10))
+    assert scores["slice raw mae"] > 80
+    assert scores["slice composite mae"] < scores["slice raw mae"]
+
+
+def test_class_means_know_each_structures_mean():
+    one = liver_slice(60.0)
+    filled = label_to_image.class_means([one], 3)(one)
+    np.testing.assert_allclose(filled, one.image)  # constant structures have no spread
+
+
+def test_a_cell_shows_the_mean_with_its_interval():
+    assert cell({"mean": 18.304, "interval": [17.0, 19.5]}) == "18.30 (17.00 to 19.50)"
+    assert cell({"mean": 0.65, "interval": None}) == "0.650"
+    assert cell({"mean": None}) == "-"
+
+
+def test_a_table_is_markdown():
+    assert table(["a", "b"], [["1", "2"]]) == ["| a | b |", "|---|---|", "| 1 | 2 |"]
+
+
+def test_tumour_painting_measures_a_run_beside_the_baselines(tmp_path, capsys):
+    write_phantoms(tmp_path / "liver", "liver", 6, 1, (48, 48, 12))
+    store = prepare(
+        tmp_path / "liver",
+        tmp_path / "store",
+        "magan",
+        sets=["data.size=32,32", "data.split=0.5,0,0.5", "data.min_tumour_pixels=1"],
+    )
+    sets = ["train.steps=1", "method.base=4", "method.critic_crop=0"]
+    run = train("magan", store.path, tmp_path / "run", sets=sets)
+    out = tmp_path / "out"
+    tumour_painting.main([str(store.path), f"tiny={run}", "--out", str(out), "--least-pixels", "1"])
+    found = json.loads((out / "study.json").read_text())
+    assert set(found["painted"]) >= {"oracle mean", "tiny"}
+    assert found["painted"]["oracle mean"]["inside bias"]["mean"] == pytest.approx(0, abs=1e-3)
+    assert found["inserted"]["tiny"]["slices"] > 0
+    assert "| tiny |" in capsys.readouterr().out
+    assert (out / "study.png").is_file()
+
+
+def test_label_to_image_measures_a_run_beside_the_control(tmp_path, capsys):
+    write_phantoms(tmp_path / "heart", "heart", 4, 1, (32, 32, 8))
+    small = ["data.size=32,32", "data.split=0.5,0,0.5", "method.base=4", "method.patch=4"]
+    store = prepare(tmp_path / "heart", tmp_path / "store", "heart-gan", sets=small)
+    run = train("heart-gan", store.path, tmp_path / "run", sets=[*small, "train.steps=1"])
+    out = tmp_path / "out"
+    label_to_image.main([str(store.path), f"tiny={run}", "--out", str(out)])
+    found = json.loads((out / "study.json").read_text())
+    assert 0 <= found["made"]["tiny"]["mae"]["mean"] <= 1
+    assert "| class means + noise |" in capsys.readouterr().out
+    assert (out / "study.png").is_file()
