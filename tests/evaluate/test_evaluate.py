@@ -147,23 +147,45 @@ def test_provenance_names_the_pairs_and_keeps_a_patient_from_its_own_copy(
     assert [row["real_case"] for row in found["pairs"]["cases"]] == ["case_00"]
 
 
-def test_a_pair_on_another_grid_is_told_and_still_counts_in_the_sets(
+def test_pairs_are_brought_to_the_synthetic_grid_and_that_is_told(
     real: Path, tmp_path: Path
 ) -> None:
-    image, labels = _case(0)
-    crop = STEP.copy()
+    (image, labels), (other, other_labels), (third, third_labels) = map(_case, range(3))
+    crop, half, coarse = STEP.copy(), STEP.copy(), STEP @ np.diag([2, 2, 1, 1])
     crop[:3, 3] = STEP[:3, :3] @ [1, 0, 1]
+    half[:3, 3] = STEP[:3, :3] @ [0.5, 0, 0]
+    # Uniform along i and j, so that every resampling gives the same values.
+    flat = np.broadcast_to(other[10:11, 10:11], SHAPE)
+    real = _write(
+        tmp_path / "real",
+        {
+            "case_00": (image, labels),
+            "case_01": (flat, other_labels),
+            "case_02": (third, third_labels),
+        },
+    )
     made = {
         "case_00": (image[1:23, :, 1:4], labels[1:23, :, 1:4], crop),
-        "case_01": (image[::2, ::2], labels[::2, ::2], STEP @ np.diag([2, 2, 1, 1])),
+        "case_01": (flat[::2, ::2] + 8, other_labels[::2, ::2], coarse),
+        "case_02": (third, third_labels, half),
     }
     found = evaluate(real, _write(tmp_path / "made", made), tmp_path / "out")
-    assert found["pairs"]["count"] == 1
-    assert found["pairs"]["fidelity"]["ct"]["whole"]["mse"]["mean"] == 0
-    (problem,) = found["pairs"]["not_compared"]
-    assert (problem["case"], problem["kind"]) == ("case_01", "grid")
-    assert found["synthetic"]["cases_measured"] == 2
-    assert "differ by more than a crop" in (tmp_path / "out" / "report.html").read_text()
+    pairs = found["pairs"]
+    assert (pairs["count"], pairs["resampled"]) == (2, 1)
+    assert [(row["case"], row["resampled"]) for row in pairs["cases"]] == [
+        ("case_00", False),
+        ("case_01", True),
+    ]
+    cut, averaged = (row["values"]["ct"]["whole"] for row in pairs["cases"])
+    assert cut["mse"] == 0
+    assert averaged["mae"] == pytest.approx(8, abs=1e-3)
+    assert pairs["labels_equal"] == 2
+    (problem,) = pairs["not_compared"]
+    assert (problem["case"], problem["kind"]) == ("case_02", "grid")
+    assert found["synthetic"]["cases_measured"] == 3
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "1 of 2 pairs lie on different grids" in page
+    assert "are shifted by part of a voxel" in page
 
 
 def test_labels_are_matched_by_name(real: Path, tmp_path: Path) -> None:

@@ -15,14 +15,14 @@ from scansmith.data.layouts import DataSet, find_layout
 from scansmith.evaluate import summary
 from scansmith.evaluate.cases import Plan, measure_case
 from scansmith.evaluate.facts import Options, Outcome, Sides, facts
-from scansmith.evaluate.pairs import fidelity_of, match, origins
+from scansmith.evaluate.grids import one_grid
+from scansmith.evaluate.pairs import fidelity_of, lesion_mask, match, origins
 from scansmith.evaluate.pictures import picture_of
 from scansmith.evaluate.verdicts import verdicts
 from scansmith.evaluate.view import (
     Shared,
     View,
     files_of,
-    on_grid_of,
     oriented,
     share,
     view,
@@ -181,23 +181,37 @@ def _measure_synthetic(
     partner = sides.partners.get(files.case)
     if partner is None:
         return
-    real_scan = _read(partner, sides.real, plan.shared)
+    _compare(_read(partner, sides.real, plan.shared), scan, sides, plan, outcome, shown)
+
+
+def _compare(
+    real: Scan, synthetic: Scan, sides: Sides, plan: Plan, outcome: Outcome, shown: bool
+) -> None:
+    """Measure a pair, oriented, voxel by voxel."""
     try:
-        real_scan = on_grid_of(real_scan, scan)
+        real, synthetic, resampled = one_grid(real, synthetic)
     except DataError as error:
         outcome.unpaired += error.problems
         return
-    real = view(real_scan, plan.shared, sides.real.table)
-    values = fidelity_of(real, case, plan.shared.lesion, plan.windows)
+    there = view(real, plan.shared, sides.real.table)
+    made = view(synthetic, plan.shared, sides.synthetic.table)
     same = None
-    if real.labels is not None and case.labels is not None:
-        same = bool(np.array_equal(real.labels, case.labels))
-    row = {"case": files.case, "real_case": partner.case, "patient": real.patient}
-    outcome.rows.append({**row, "labels_equal": same, "values": values})
-    if measures.picture is not None:
-        number = measures.picture.number[0] - 1
-        there = picture_of(real, plan.windows, _no_mask(real), number)
-        outcome.pictures.append((there, measures.picture))
+    if there.labels is not None and made.labels is not None:
+        same = bool(np.array_equal(there.labels, made.labels))
+    outcome.rows.append(
+        {
+            "case": made.case,
+            "real_case": there.case,
+            "patient": there.patient,
+            "labels_equal": same,
+            "resampled": resampled,
+            "values": fidelity_of(there, made, plan.shared.lesion, plan.windows),
+        }
+    )
+    if shown:
+        picture = picture_of(made, plan.windows, lesion_mask(made, plan.shared.lesion))
+        beside = picture_of(there, plan.windows, _no_mask(there), picture.number[0] - 1)
+        outcome.pictures.append((beside, picture))
 
 
 def _numbers(outcome: Outcome, plan: Plan, seed: int) -> dict[str, Any]:
@@ -210,6 +224,7 @@ def _numbers(outcome: Outcome, plan: Plan, seed: int) -> dict[str, Any]:
                 for p in outcome.unpaired
             ],
             "labels_equal": sum(row["labels_equal"] is True for row in outcome.rows),
+            "resampled": sum(row["resampled"] for row in outcome.rows),
             "fidelity": summary.paired(outcome.rows, plan, seed),
             "cases": [_row(row, plan.shared.modalities) for row in outcome.rows],
         },

@@ -76,6 +76,7 @@ def facts(sides: Sides, plan: Plan, options: Options, outcome: Outcome) -> dict[
         "notes": [
             *shared.notes,
             *_copy_note(outcome),
+            *_resampled_note(outcome),
             *_spacing_note(outcome),
             *_window_notes(outcome, plan),
         ],
@@ -92,6 +93,19 @@ def _copy_note(outcome: Outcome) -> list[str]:
     return [
         f"{same} of {len(outcome.rows)} pairs are the same image within the window, voxel by "
         "voxel: these cases are copies of real ones."
+    ]
+
+
+def _resampled_note(outcome: Outcome) -> list[str]:
+    """A pair on a coarser grid is not the comparison that a pair on the scanner's is."""
+    moved = sum(row["resampled"] for row in outcome.rows)
+    if not moved:
+        return []
+    return [
+        f"{moved} of {len(outcome.rows)} pairs lie on different grids: the real image was "
+        "resampled to the synthetic grid for the comparison voxel by voxel (linear, without "
+        "skipping voxels; labels: nearest). Detail finer than that grid is not judged, and the "
+        "numbers of these pairs hold for it alone."
     ]
 
 

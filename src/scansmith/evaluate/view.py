@@ -17,14 +17,13 @@ from scansmith.scan import CaseFiles, DataError, Problem, Scan
 
 #: Patient axes of a prepared array (D, H, W), each from its first voxel to its last.
 AXES = ("feet to head", "front to back", "right to left")
-# Slices this much further apart than axial ones are what was scanned, for example sagittal ones.
+# Steps along one axis this much longer than along both others: its slices are what was scanned,
+# for example sagittal ones. (Thin axial slices of few pixels have two long axes and stay axial.)
 _THICK = 2.0
 _STEMS = (
     "tumour", "lesion", "necro", "oedema", "enhanc", "metasta", "abnormal", "cyst", "infarct",
     "haemorrhage", "nodule", "plaque", "stroke",
 )  # fmt: skip
-#: Corners of one grid may lie so far from another's, in voxels, and it is still the same grid.
-_SAME = 0.05
 
 
 @dataclass(frozen=True)
@@ -104,9 +103,9 @@ def view(scan: Scan, shared: Shared, table: LabelTable) -> View:
     labels = None if scan.labels is None else shared_labels(scan.labels.T, shared, table)
     spacing = scan.spacing_mm[::-1]
     first = int(np.argmax(spacing)) if image.shape[1] > 1 else 0
-    order = [0, 1, 2]
-    if spacing[first] >= _THICK * spacing[0]:
-        order = [first, *(axis for axis in order if axis != first)]
+    order = [first, *(axis for axis in (0, 1, 2) if axis != first)]
+    if spacing[first] < _THICK * max(spacing[axis] for axis in order[1:]):
+        order = [0, 1, 2]
     return View(
         scan.case,
         scan.patient or scan.case,
@@ -127,30 +126,6 @@ def oriented(scan: Scan) -> Scan:
     image = np.stack([apply(channel, turn) for channel in scan.image])
     labels = None if scan.labels is None else apply(scan.labels, turn)
     return replace(scan, image=image, labels=labels, affine=affine)
-
-
-def on_grid_of(real: Scan, synthetic: Scan) -> Scan:
-    """The real scan on the synthetic grid, where that takes no interpolation: a crop at most.
-
-    Both are oriented. Raises DataError if the grids differ in another way.
-    """
-    steps = np.linalg.solve(real.affine, synthetic.affine)  # synthetic voxel -> real voxel
-    start = np.rint(steps[:3, 3]).astype(int)
-    whole = np.eye(4)
-    whole[:3, 3] = start
-    shape, room = synthetic.image.shape[1:], real.image.shape[1:]
-    far = (np.abs(steps - whole)[:3] @ np.array([*shape, 1.0])).max()
-    inside = all(s >= 0 and s + n <= r for s, n, r in zip(start, shape, room, strict=True))
-    if far > _SAME or not inside:
-        found = (
-            f"real grid {room} of {_mm(real)} mm and synthetic grid {shape} of {_mm(synthetic)} mm "
-            "differ by more than a crop"
-        )
-        remedy = "Write the synthetic case on its source's grid, or resample the real one to it"
-        raise DataError(Problem(synthetic.case, "grid", found, remedy))
-    part = tuple(slice(s, s + n) for s, n in zip(start, shape, strict=True))
-    labels = None if real.labels is None else real.labels[part]
-    return replace(real, image=real.image[(slice(None), *part)], labels=labels)
 
 
 def shared_labels(labels: np.ndarray, shared: Shared, table: LabelTable) -> np.ndarray:
@@ -189,7 +164,3 @@ def _lesion(
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names) if names else "nothing"
-
-
-def _mm(scan: Scan) -> str:
-    return " x ".join(f"{step:.3g}" for step in scan.spacing_mm)
