@@ -74,17 +74,17 @@ def test_a_table_is_markdown():
 
 
 def test_tumour_painting_measures_a_run_beside_the_baselines(tmp_path, capsys):
-    write_phantoms(tmp_path / "liver", "liver", 6, 1, (48, 48, 12))
+    write_phantoms(tmp_path / "liver", "liver", 6, 1, (64, 64, 12))
     store = prepare(
         tmp_path / "liver",
         tmp_path / "store",
         "magan",
-        sets=["data.size=32,32", "data.split=0.5,0,0.5", "data.min_tumour_pixels=1"],
+        sets=["data.size=64,64", "data.split=0.5,0,0.5", "data.min_tumour_pixels=4"],
     )
     sets = ["train.steps=1", "method.base=4", "method.critic_crop=0"]
     run = train("magan", store.path, tmp_path / "run", sets=sets)
     out = tmp_path / "out"
-    tumour_painting.main([str(store.path), f"tiny={run}", "--out", str(out), "--least-pixels", "1"])
+    tumour_painting.main([str(store.path), f"tiny={run}", "--out", str(out), "--least-pixels", "4"])
     found = json.loads((out / "study.json").read_text())
     assert set(found["painted"]) >= {"oracle mean", "tiny"}
     assert found["painted"]["oracle mean"]["inside bias"]["mean"] == pytest.approx(0, abs=1e-3)

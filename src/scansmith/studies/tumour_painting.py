@@ -140,7 +140,7 @@ def insertions(store: Store, organ: int, lesion: int, count: int, least_pixels: 
     free = slices_of(
         store,
         "test",
-        lambda label: (label == organ).mean() > 0.02 and not (label == lesion).any(),
+        lambda label: (label == organ).sum() >= 40 * least_pixels and not (label == lesion).any(),
     )
     chosen = [free[i] for i in np.linspace(0, len(free) - 1, min(count, len(free))).astype(int)]
     edited = []
