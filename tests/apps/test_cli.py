@@ -1,5 +1,6 @@
 """The command line on tiny phantoms: what it prints, where, and with which exit code."""
 
+import inspect
 import json
 import re
 import subprocess
@@ -11,6 +12,7 @@ import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import scansmith
 from scansmith.apps import options
 from scansmith.apps.cli import app, main
 from scansmith.data.phantom import ORGANS
@@ -83,6 +85,15 @@ def test_every_option_says_what_it_is():
 def test_the_choices_are_those_that_the_rooms_offer():
     assert set(get_args(options.Organ)) == set(ORGANS)
     assert set(get_args(options.Layout)) == set(LAYOUT_WRITERS)
+
+
+@pytest.mark.parametrize("verb", ["data prepare", "train", "synthesize", "evaluate"])
+def test_an_option_stands_for_every_argument_of_the_python_verb(verb):
+    words = tuple(verb.split())
+    (command,) = (command for path, command in verbs() if path == words)
+    offered = {option.name for option in command.params} - {"help", "print_config"}
+    wanted = set(inspect.signature(getattr(scansmith, words[-1])).parameters) - {"progress"}
+    assert offered == wanted
 
 
 def test_methods_are_listed_with_paper_and_needs(say):
@@ -199,10 +210,16 @@ def test_from_run_to_synthetic_set_to_report(say, hearts, tmp_path):
     assert say(*words)[0] == 2  # it is there already
     assert say(*words, "--resume")[0] == 0
     assert len(list((made / "imagesTr").iterdir())) == 2
-    code, out, _ = say("evaluate", hearts / "ph", made, "--out", report)
+    options = ["--window", -100, 500, "--data-range", 700, "--pairs", "none", "--limit", 1]
+    options += ["--lesion", "myocardium", "--seed", 3]
+    code, out, _ = say("evaluate", hearts / "ph", made, "--out", report, *options)
     assert code == 0
     assert (report / "report.html").is_file()
-    json.loads((report / "metrics.json").read_text(encoding="utf-8"))
+    found = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
+    window, settings = found["windows"]["ct"], found["settings"]
+    assert (window["low"], window["high"], window["data_range"]) == (-100, 500, 700)
+    assert (settings["pairs"], settings["limit"], settings["seed"]) == ("none", 1, 3)
+    assert settings["lesion"] == ["myocardium"]
 
 
 def test_shards_together_are_the_whole(say, hearts, tmp_path):

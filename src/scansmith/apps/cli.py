@@ -159,6 +159,13 @@ def synthesize(
     lesions: Annotated[
         tuple[int, int], typer.Option(metavar="MIN MAX", help="new lesions in a case")
     ] = (1, 3),
+    from_healthy: Annotated[
+        bool,
+        typer.Option(
+            "--from-healthy/--from-all",
+            help="place lesions in cases without one, if there are three or more; or in all",
+        ),
+    ] = True,
     edit: Annotated[
         bool,
         typer.Option("--edit/--no-edit", help="change the label maps, or take them as they are"),
@@ -192,6 +199,7 @@ def synthesize(
             edit=edit,
             split=split,
             lesions=lesions,
+            from_healthy=from_healthy,
             device=device,
             progress=progress,
         )
@@ -214,7 +222,14 @@ def evaluate(
     ] = None,
     window: Annotated[
         tuple[float, float] | None,
-        typer.Option(metavar="LOW HIGH", help="intensities that count, in the images' units"),
+        typer.Option(
+            metavar="LOW HIGH",
+            help="intensities that count, in the images' units; others are clipped",
+        ),
+    ] = None,
+    data_range: Annotated[
+        float | None,
+        typer.Option(metavar="WIDTH", help="for PSNR and SSIM; without --window, nothing is cut"),
     ] = None,
     features: Annotated[
         Path | None,
@@ -222,9 +237,14 @@ def evaluate(
             metavar="FILE", help="safetensors of a feature network, for FID-like distance"
         ),
     ] = None,
+    pairs: Annotated[
+        Literal["auto", "none"],
+        typer.Option(help="auto: case by case where provenance.jsonl or the names say so"),
+    ] = "auto",
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="at most so many cases of each set")
     ] = None,
+    seed: Seed = 0,
 ) -> None:
     """Compare a synthetic data set with a real one; case by case where they are paired."""
     from scansmith.evaluate import evaluate as measure
@@ -236,8 +256,11 @@ def evaluate(
             out,
             lesion=lesion or None,
             window=window,
+            data_range=data_range,
             features=features,
+            pairs=pairs,
             limit=limit,
+            seed=seed,
             progress=progress,
         )
     typer.echo(f"report in {out / 'report.html'}, numbers in {out / 'metrics.json'}")

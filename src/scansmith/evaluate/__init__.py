@@ -36,6 +36,7 @@ def evaluate(
         features: safetensors file of a VGG16-shaped network, for an FID-like distance.
         pairs: "auto" compares case by case where provenance.jsonl or the names say so.
         limit: at most so many cases of each set, evenly spread.
+        seed: of the resamplings of patients that intervals and verdicts come from.
         progress: called with cases done, cases in all, name of the case.
     Returns:
         What metrics.json holds.
