@@ -134,12 +134,36 @@ def test_bad_data_is_found_and_nothing_is_written(tmp_path: Path, name: str) -> 
     assert (problems[0].where, problems[0].kind) == ("case_1", kind)
     assert {problem.where for problem in problems} == {"case_1"}
     assert _files(root) == before
-    if name == "duplicate":  # only the check compares cases with one another
-        return
     with pytest.raises(DataError, match=r"case_1: "):
         prepare(root, tmp_path / "store", _recipe(), workers=1)
     assert not (tmp_path / "store").exists()
     assert _files(root) == before
+
+
+@pytest.mark.parametrize("way", ["../", "/", "link/"])
+def test_a_list_that_leads_out_of_the_data_set_is_refused_and_nothing_is_written(
+    tmp_path: Path, way: str
+) -> None:
+    root = _data_set(tmp_path / "set")
+    outside = tmp_path / "secret.nii.gz"
+    outside.write_bytes((root / "imagesTr" / "case_1_0000.nii.gz").read_bytes())
+    if way == "link/":
+        (root / "link").symlink_to(tmp_path, target_is_directory=True)
+    image = str(outside) if way == "/" else f"{way}secret.nii.gz"
+    head = json.loads((root / "dataset.json").read_text())
+    head["training"] = [{"image": image, "label": "labelsTr/case_1.nii.gz"}]
+    head["modality"] = head.pop("channel_names")
+    for number in (0, 2, 3, 4):
+        (root / "imagesTr" / f"case_{number}_0000.nii.gz").rename(root / f"case_{number}.nii.gz")
+        names = {"image": f"case_{number}.nii.gz", "label": f"labelsTr/case_{number}.nii.gz"}
+        head["training"].append(names)
+    (root / "imagesTr" / "case_1_0000.nii.gz").unlink()
+    head["labels"] = {"1": "liver", "2": "tumour"}
+    (root / "dataset.json").write_text(json.dumps(head))
+    with pytest.raises(DataError, match=r"dataset\.json training\[0\]\.image: the path") as error:
+        prepare(root, tmp_path / "store", _recipe(), workers=1)
+    assert [problem.kind for problem in error.value.problems] == ["path"]
+    assert not (tmp_path / "store").exists()
 
 
 def test_the_problems_of_all_cases_are_told_at_once(tmp_path: Path) -> None:

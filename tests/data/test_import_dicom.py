@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 import json
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,8 +19,9 @@ from scansmith.data.check import check
 from scansmith.data.import_dicom import import_dicom
 from scansmith.data.layouts import find_layout
 from scansmith.io import read_scan
+from scansmith.io.atomic import alone
 from scansmith.io.nifti import write_nifti
-from scansmith.scan import DataError
+from scansmith.scan import DataError, RunError
 
 
 @pytest.fixture(scope="session")
@@ -146,6 +148,55 @@ def test_cases_are_numbered_and_share_one_label_table(tmp_path: Path, dicom: Mod
     assert image.name == "case_0002_0000.nii.gz"
     assert find_layout(out).table.names == {0: "background", 1: "liver"}
     assert check(out).ok
+
+
+def test_imports_at_the_same_moment_become_cases_of_their_own(
+    tmp_path: Path, dicom: ModuleType
+) -> None:
+    # Each has a structure of its own, in one voxel: at the end the table must hold all four, and
+    # every case must be labelled with the one it was imported with.
+    out, names = tmp_path / "out", ["liver", "spleen", "kidney", "aorta"]
+    affine = np.diag([-0.7, -0.5, 2.0, 1.0])
+    affine[:3, 3] = (10, 20, 30)
+    parts = []
+    for n in range(4):
+        labels = np.zeros((4, 5, 3), dtype=np.uint8)
+        labels[1, 2, 0] = 11 + n
+        parts.append(write_nifti(tmp_path / f"{n}.nii.gz", labels, affine))
+    series = [
+        dicom.write_series(
+            tmp_path / f"series_{n}",
+            change=lambda k, one, n=n: setattr(one, "RescaleIntercept", -1000 - n),
+        )
+        for n in range(4)
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(import_dicom, series[n], parts[n], out, {11 + n: names[n]})
+            for n in range(4)
+        ]
+        images = [job.result() for job in jobs]
+    assert sorted(image.name for image in images) == [
+        f"case_000{n}_0000.nii.gz" for n in range(1, 5)
+    ]
+    found = find_layout(out)
+    assert set(found.table.names.values()) == {"background", *names}
+    seen = {}
+    for files in found.cases:
+        scan = read_scan(files, table=found.table)
+        (value,) = set(np.unique(scan.labels)) - {0}
+        seen[int(scan.image.min())] = found.table.names[int(value)]
+    assert len(seen) == 4
+    assert [seen[level] for level in sorted(seen, reverse=True)] == names
+    assert not list(out.glob(".*"))
+
+
+def test_a_data_set_that_is_always_busy_is_told(tmp_path: Path) -> None:
+    (tmp_path / ".busy").touch()
+    with pytest.raises(RunError, match=r"another process writes there.*remove the file \.busy"):  # noqa: SIM117
+        with alone(tmp_path, patience_s=0.1):
+            pass
+    assert (tmp_path / ".busy").exists()
 
 
 def test_codes_of_several_imports_become_the_same_consecutive_values(

@@ -289,7 +289,7 @@ def test_a_full_disk_is_told_and_the_work_goes_on_later(livers, tmp_path, recipe
         sync(number)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match=r"No space left on device.*it goes on"):
+    with pytest.raises(RunError, match=r"No space left on device.*run it again"):
         prepare(livers, tmp_path / "store", recipe(), workers=1)
     monkeypatch.setattr(os, "fsync", sync)
     assert not (tmp_path / "store" / "store.json").exists()

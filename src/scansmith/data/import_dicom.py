@@ -20,7 +20,7 @@ from pydicom.errors import BytesLengthException
 
 from scansmith.data.layouts_base import read_json, standard_modality, table_of_names
 from scansmith.data.write import open_writer
-from scansmith.io.atomic import write_bytes
+from scansmith.io.atomic import alone, write_bytes
 from scansmith.io.dicom import Series, open_series
 from scansmith.io.masks import read_masks
 from scansmith.io.scans import values_of
@@ -57,6 +57,8 @@ def import_dicom(
 ) -> Path:
     """Add a series as the next case ("case_0001" ...) of the nnU-Net raw data set `out`.
 
+    Several processes may import into one data set at once: each waits for its turn to write.
+
     Args:
         series_dir: folder of one CT or MR series.
         labels: a folder of PNG masks numbered like the slices, a NIfTI file, or a DICOM-SEG.
@@ -66,6 +68,7 @@ def import_dicom(
         The image file.
     Raises:
         DataError: series, masks or the data set do not fit together; nothing is written.
+        RunError: the disk is full, or another process has been writing there for a minute.
     """
     out = Path(out)
     series = open_series(series_dir)
@@ -74,15 +77,16 @@ def import_dicom(
     if not masks.any():
         found = "nothing is labelled in any slice"
         raise DataError(Problem(Path(labels).name, "empty", found, "Give the masks of this series"))
-    known = _known(out, scan.modalities)
-    table = _table(values_of(masks), {**coded, **(structures or {})}, known)
-    case = _next_case(out)
-    coded_labels = table.decode(table.encode(masks))
-    writer = open_writer("nnunet", out, scan.modalities, table, "imported")
-    image, _ = writer.write(replace(scan, case=case, labels=coded_labels))
-    sidecar = json.dumps(allowed(series), indent=2) + "\n"
-    write_bytes(out / "sidecars" / f"{case}.json", sidecar.encode())
-    writer.close()
+    values, given = values_of(masks), {**coded, **(structures or {})}
+    with alone(out):
+        table = _table(values, given, _known(out, scan.modalities))
+        scan = replace(scan, case=_next_case(out), labels=table.decode(table.encode(masks)))
+        writer = open_writer("nnunet", out, scan.modalities, table, "imported")
+        writer.close()  # so that after a kill the folder is known for what it is
+        image, _ = writer.write(scan)
+        sidecar = json.dumps(allowed(series), indent=2) + "\n"
+        write_bytes(out / "sidecars" / f"{scan.case}.json", sidecar.encode())
+        writer.close()
     return image
 
 
@@ -125,7 +129,7 @@ def _known(out: Path, modalities: tuple[str, ...]) -> LabelTable:
     """The label table of the data set that is there already. DataError if it is another kind."""
     path = out / "dataset.json"
     if not path.is_file():
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
             found = "the folder holds other things, expected none or an nnU-Net raw data set"
             raise DataError(Problem(out.name, "layout", found, "Choose another folder"))
         return LabelTable({})

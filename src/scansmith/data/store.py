@@ -9,20 +9,20 @@ STORE/cases/CASE/counts.npy      int64 (N, K): pixels of each structure
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from scansmith.data.resample import from_standard
 from scansmith.data.split import SPLITS
+from scansmith.io.atomic import write_bytes, write_file
 from scansmith.labels.table import LabelTable
 from scansmith.recipe import Codec, Facts, Recipe
-from scansmith.scan import DataError, RunError, Scan
+from scansmith.scan import DataError, Scan
 
 FORMAT = 1
 #: int16 that stands for the codec's background value, exactly.
@@ -296,28 +296,6 @@ class Store:
             )
 
 
-def write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that it is there whole or not at all: temp file, fsync, rename.
-
-    Raises:
-        RunError: it cannot be written (disk full, no permission).
-    """
-    waiting = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(waiting, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(waiting, path)
-    except OSError as error:
-        waiting.unlink(missing_ok=True)
-        raise RunError(
-            f"{path}: cannot be written ({error.strerror}). Free some space or choose another "
-            "folder, and run the same command again: it goes on."
-        ) from error
-
-
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write an array as .npy, whole or not at all."""
     write_file(path, lambda file: np.save(file, array, allow_pickle=False))
@@ -326,7 +304,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 def write_json(path: Path, plain: Mapping[str, Any]) -> None:
     """Write plain data as JSON, whole or not at all."""
     text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_file(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
 
 
 def _some(names: Mapping[str, Any]) -> str:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from scansmith.scan import RunError
 
@@ -15,20 +19,60 @@ def write_bytes(path: Path, content: bytes) -> Path:
     Raises:
         RunError: the disk is full, the folder is not writable.
     """
+    return write_file(path, lambda file: file.write(content))
+
+
+def write_file(path: Path, write: Callable[[BinaryIO], object]) -> Path:
+    """The same for what `write` puts into an open file.
+
+    Raises:
+        RunError: the disk is full, the folder is not writable.
+    """
     path = Path(path)
     partial = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "xb") as file:
-            file.write(content)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
         raise RunError(
             f"{path}: could not be written ({error.strerror or error}). "
-            "Free disk space or choose a folder that you may write to."
+            "Free disk space or choose a folder that you may write to, then run it again."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def alone(folder: Path, patience_s: float = 60.0) -> Iterator[None]:
+    """Work in a folder, made if need be, while nobody else does who asks in this way.
+
+    Raises:
+        RunError: somebody was at work all the time, or the folder is not writable.
+    """
+    lock, began, is_new = folder / ".busy", time.monotonic(), not folder.exists()
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            open(lock, "x").close()
+            break
+        except (FileExistsError, PermissionError, FileNotFoundError) as error:
+            # On Windows a file that is just being removed refuses as one without permission does.
+            if time.monotonic() - began >= patience_s or folder.is_file():
+                raise RunError(
+                    f"{folder}: another process writes there ({error.strerror}). Wait for it; if "
+                    f"there is none, remove the file {lock.name} in that folder."
+                ) from error
+            time.sleep(0.05)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        if is_new:
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
