@@ -84,7 +84,7 @@ def test_tumour_painting_measures_a_run_beside_the_baselines(tmp_path, capsys):
     sets = ["train.steps=1", "method.base=4", "method.critic_crop=0"]
     run = train("magan", store.path, tmp_path / "run", sets=sets)
     out = tmp_path / "out"
-    tumour_painting.main([str(store.path), f"tiny={run}", "--out", str(out), "--least-pixels", "4"])
+    tumour_painting.main([f"tiny={run}", "--out", str(out), "--least-pixels", "4"])
     found = json.loads((out / "study.json").read_text())
     assert set(found["painted"]) >= {"oracle mean", "tiny"}
     assert found["painted"]["oracle mean"]["inside bias"]["mean"] == pytest.approx(0, abs=1e-3)

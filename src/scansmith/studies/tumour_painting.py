@@ -1,13 +1,15 @@
 """How well are held-out tumours painted? MAGAN runs against fills, an oracle and each other.
 
-    python -m scansmith.studies.tumour_painting STORE --out DIR NAME=RUN[,RUN...] ...
+    python -m scansmith.studies.tumour_painting --out DIR NAME=RUN[,RUN...] ...
 
-Every test slice with a tumour is whitened and painted by every run; runs given together under one
-name differ by their seed. Measures are taken inside the tumour, in its box and over the slice, of
-the generator's raw output and of the composite (tumour set into the real slice). Fills need no
-training; the oracle fill knows the true mean and bounds what any constant can reach. Then tumours
-are painted into test slices without any, and their contrast to the liver is set beside that of
-real ones.
+Every test slice with a tumour of a run's own store is whitened and painted; runs given together
+under one name differ by their seed, and may differ by their split. Each scan counts once, however
+many slices it has: in many data sets a single one holds most of the tumour.
+
+Measures are taken inside the tumour, in its box and over the slice, of the generator's raw output
+and of the composite (tumour set into the real slice). Fills need no training; the oracle fill knows
+the true mean and bounds what any constant can reach. Then tumours are painted into test slices
+without any, and their contrast to the organ is set beside that of real ones.
 """
 
 from __future__ import annotations
@@ -167,46 +169,80 @@ def contrasts(
     return found
 
 
-def study(store: Store, runs: dict[str, list[Path]], least_pixels: int = 8) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Ground:
+    """One store to be tested on: its slices and what its tumours look like."""
+
+    store: Store
+    organ: int
+    lesion: int
+    training: list[Slice]
+    test: list[Slice]
+    free: list[Slice]
+    contrast: Contrast
+
+    @staticmethod
+    def of(path: Path, least_pixels: int) -> Ground:
+        """Read it all; slices with fewer tumour pixels are left out."""
+        store = Store.open(path)
+        edits = store.recipe.edits
+        organ, lesion = store.table.index(edits.organ[0]), store.table.index(edits.lesion[0])
+
+        def shows(label: np.ndarray) -> bool:
+            return int((label == lesion).sum()) >= least_pixels
+
+        training, test = slices_of(store, "train", shows), slices_of(store, "test", shows)
+        free = insertions(store, organ, lesion, 45, least_pixels)
+        contrast = contrast_of(training, organ, lesion)
+        return Ground(store, organ, lesion, training, test, free, contrast)
+
+    def score(self, paint: Callable[[Slice], np.ndarray]) -> dict[str, dict[str, float]]:
+        """Mean scores of each test scan, by patient and case: a scan counts once."""
+        data_range = self.store.facts.codecs[0].data_range
+        by_case: dict[str, list[dict[str, float]]] = {}
+        for one in self.test:
+            found = scores(one, paint(one), self.lesion, data_range)
+            by_case.setdefault(f"{one.patient}/{one.case}", []).append(found)
+        return {
+            case: {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+            for case, rows in by_case.items()
+        }
+
+
+def study(runs: dict[str, list[Path]], least_pixels: int = 8) -> dict[str, Any]:
     """All measures of all baselines and runs; see the head of this file."""
-    edits = store.recipe.edits
-    organ, lesion = store.table.index(edits.organ[0]), store.table.index(edits.lesion[0])
-
-    def shows(label: np.ndarray) -> bool:
-        return int((label == lesion).sum()) >= least_pixels
-
-    training, test = slices_of(store, "train", shows), slices_of(store, "test", shows)
-    data_range = store.facts.codecs[0].data_range
-    patients = [one.patient for one in test]
-    contrast = contrast_of(training, organ, lesion)
-    result: dict[str, Any] = {
-        "store": store.facts.fingerprint,
-        "data_range": data_range,
-        "slices": {"train": len(training), "test": len(test)},
-        "test cases": list(store.names("test")),
-        "training contrast": {"below": contrast.below, "sd": contrast.sd},
-        "painted": {},
-        "inserted": {},
-    }
-    for name, fill in fills(contrast, organ, lesion).items():
-        filled = [scores(one, fill(one), lesion, data_range) for one in test]
-        result["painted"][name] = summary(filled, patients)
-    free = insertions(store, organ, lesion, 45, least_pixels)
-    result["inserted"]["real tumours, test"] = _spread(contrasts(test, None, organ, lesion))
-    result["inserted"]["real tumours, training"] = _spread(contrasts(training, None, organ, lesion))
+    home = {run: load_run(run).store for folders in runs.values() for run in folders}
+    grounds = {path: Ground.of(path, least_pixels) for path in dict.fromkeys(home.values())}
+    gathered: dict[str, list[dict[str, dict[str, float]]]] = {}
+    inserted: dict[str, list[float]] = {"real tumours, test": [], "real tumours, training": []}
+    for ground in grounds.values():
+        for name, fill in fills(ground.contrast, ground.organ, ground.lesion).items():
+            gathered.setdefault(name, []).append(ground.score(fill))
+        for split, slices in (("test", ground.test), ("training", ground.training)):
+            found = contrasts(slices, None, ground.organ, ground.lesion)
+            inserted[f"real tumours, {split}"] += found
     for name, folders in runs.items():
-        rows: list[dict[str, float]] = []
-        owners: list[str] = []
-        painted_free, seeds = [], []
         for folder in folders:
-            paint = painter(folder)
-            own = [scores(one, paint(one), lesion, data_range) for one in test]
-            rows, owners = rows + own, owners + patients
-            seeds.append({m: float(np.mean([r[m] for r in own])) for m in own[0]})
-            painted_free += contrasts(free, paint, organ, lesion)
-        result["painted"][name] = summary(rows, owners) | {"by seed": seeds}
-        result["inserted"][name] = _spread(painted_free)
-    return result
+            ground, paint = grounds[home[folder]], painter(folder)
+            gathered.setdefault(name, []).append(ground.score(paint))
+            found = contrasts(ground.free, paint, ground.organ, ground.lesion)
+            inserted.setdefault(name, []).extend(found)
+    return {
+        "stores": [ground.store.facts.fingerprint for ground in grounds.values()],
+        "data_range": next(iter(grounds.values())).store.facts.codecs[0].data_range,
+        "test slices": [len(ground.test) for ground in grounds.values()],
+        "test scans": [sorted({s.case for s in ground.test}) for ground in grounds.values()],
+        "training contrast": [vars(ground.contrast) for ground in grounds.values()],
+        "painted": {name: _pooled(found) for name, found in gathered.items()},
+        "by scan": gathered,
+        "inserted": {name: _spread(found) for name, found in inserted.items()},
+    }
+
+
+def _pooled(found: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
+    """Mean over scans and runs, with its interval over patients."""
+    pairs = [(case.partition("/")[0], row) for run in found for case, row in run.items()]
+    return summary([row for _, row in pairs], [patient for patient, _ in pairs])
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
@@ -221,9 +257,10 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 
 def as_markdown(result: dict[str, Any]) -> str:
     """The study as the tables of docs/results.md."""
+    scans = "; ".join(", ".join(names) for names in result["test scans"])
     lines = [
-        f"{result['slices']['test']} test slices of {', '.join(result['test cases'])}; "
-        f"data range {result['data_range']:g}.",
+        f"Test scans (each counts once): {scans}. Slices: "
+        f"{', '.join(map(str, result['test slices']))}. Data range {result['data_range']:g}.",
         "",
     ]
     for region in REGIONS:
@@ -246,17 +283,22 @@ def as_markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def picture(
-    store: Store, runs: dict[str, list[Path]], least_pixels: int, count: int = 6
-) -> np.ndarray:
-    """Test slices side by side, uint8 (rows, columns): whitened, each run's composite, real."""
+def picture(runs: dict[str, list[Path]], least_pixels: int, count: int = 6) -> np.ndarray:
+    """Test slices of the first store side by side, uint8 (rows, columns).
+
+    Whitened; of the first run of each name G's output and the composite; real.
+    """
+    first = [folders[0] for folders in runs.values()]
+    store = Store.open(load_run(first[0]).store)
     lesion = store.table.index(store.recipe.edits.lesion[0])
     test = slices_of(store, "test", lambda label: int((label == lesion).sum()) >= least_pixels)
-    chosen = [test[i] for i in np.linspace(0, len(test) - 1, count).astype(int)]
-    painters = [painter(folders[0]) for folders in runs.values()]
+    largest: dict[str, Slice] = {}
+    for one in sorted(test, key=lambda s: int((s.labels == lesion).sum())):
+        largest[one.case] = one
+    painters = [painter(folder) for folder in first if load_run(folder).store == store.path]
     low, high = (store.facts.codecs[0].decode(np.array(v)) for v in (-1.0, 1.0))
     rows = []
-    for one in chosen:
+    for one in [*largest.values()][:count]:
         t = torch.from_numpy((one.labels == lesion).astype(np.float32))[None, None]
         share = feathered(t, 1.5)[0, 0].numpy()
         row = [np.where(one.labels == lesion, high, one.image)]
@@ -273,7 +315,6 @@ def main(words: Sequence[str] | None = None) -> None:
     from PIL import Image
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("store", type=Path)
     parser.add_argument("runs", nargs="+", help="NAME=RUN[,RUN...]")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--least-pixels", type=int, default=8, help="tumour pixels of a slice")
@@ -282,12 +323,11 @@ def main(words: Sequence[str] | None = None) -> None:
         name: [Path(folder) for folder in folders.split(",")]
         for name, _, folders in (word.partition("=") for word in given.runs)
     }
-    store = Store.open(given.store)
-    result = study(store, runs, given.least_pixels)
+    result = study(runs, given.least_pixels)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "study.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     (given.out / "study.md").write_text(as_markdown(result), encoding="utf-8")
-    pictured = picture(store, runs, given.least_pixels)
+    pictured = picture(runs, given.least_pixels)
     Image.fromarray(pictured).save(given.out / "study.png")
     print(as_markdown(result))
 
