@@ -1,12 +1,14 @@
 """From a run folder on disk, with the methods that users train."""
 
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from scansmith import workflow
+from scansmith.data.store import Store
 from scansmith.scan import DataError, RunError
 from scansmith.synthesize.make import synthesize
 
@@ -53,6 +55,54 @@ def test_a_store_that_changed_since_the_training_is_refused(run, tmp_path):
         synthesize(changed, tmp_path / "out", cases=1, seed=0, device="cpu")
     # The same store named by the user is taken: it fits the method.
     synthesize(changed, tmp_path / "out", cases=1, seed=0, source=record["store"], device="cpu")
+
+
+def test_source_patients_who_were_held_out_of_the_training_are_told(run, parts, tmp_path):
+    """Five patients prepared anew with another seed of the split, and two that nobody has seen."""
+    record = json.loads((run / "run.json").read_text())
+    sets = [*SMALL[record["method"]], "data.split=1,0,0"]
+    raw = parts.write_liver(tmp_path / "raw", cases=7)
+    store = workflow.prepare(raw, tmp_path / "other", record["method"], sets=sets, workers=1)
+    trained = {case.case: case.split for case in Store.open(record["store"]).cases.values()}
+    held_out = [case for case, split in trained.items() if split != "train"]
+    out = synthesize(
+        run, tmp_path / "out", cases=None, seed=0, source=store.path, edit=False, device="cpu"
+    )
+    rows = [json.loads(line) for line in (out / "provenance.jsonl").read_text().splitlines()]
+    expected = {f"liver_{n:03}": trained.get(f"liver_{n:03}", "none") for n in range(7)}
+    assert {row["source_case"]: row["source_split"] for row in rows} == expected
+    card = (out / "README.md").read_text()
+    n = len(held_out)
+    assert f"**{n} of 7 cases are drawn from {n} real cases of patients" in card
+    assert "2 of 7 cases are drawn from patients whose names the" in card
+
+    own = synthesize(run, tmp_path / "own", cases=2, seed=0, device="cpu")
+    assert (
+        "All source cases are of patients in the run's training split."
+        in (own / "README.md").read_text()
+    )
+
+
+def test_what_is_not_known_of_the_source_patients_is_told(run, parts, tmp_path):
+    record = json.loads((run / "run.json").read_text())
+    alone = tmp_path / "run"
+    alone.mkdir()
+    (alone / "run.json").write_text(json.dumps(record | {"store": str(tmp_path / "gone")}))
+    shutil.copytree(run / "checkpoints", alone / "checkpoints")
+    out = synthesize(
+        alone, tmp_path / "out", cases=2, seed=0, source=record["store"], edit=False, device="cpu"
+    )
+    # The store that is named has the run's fingerprint: so it is known after all.
+    assert "All source cases are of patients in the run's" in (out / "README.md").read_text()
+    sets = [*SMALL[record["method"]], "data.split=1,0,0"]
+    raw = parts.write_liver(tmp_path / "raw", cases=3)
+    other = workflow.prepare(raw, tmp_path / "other", record["method"], sets=sets, workers=1)
+    out = synthesize(
+        alone, tmp_path / "more", cases=2, seed=0, source=other.path, edit=False, device="cpu"
+    )
+    assert (
+        "Whether 2 of 2 cases are drawn from patients who were" in (out / "README.md").read_text()
+    )
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

@@ -45,7 +45,8 @@ def synthesize(
         out: new or empty folder; with `resume`, or for another shard, the one begun before.
         cases: how many; None makes one of every source case.
         source: store to take label maps (and scans to paint into) from, prepared for the same
-            method; None: the run's own.
+            method; None: the run's own. How many of its cases are of patients who were held out of
+            the run's training is told in the data card, and of each case in provenance.jsonl.
         shard: (i, n) makes part i of n, i from 1. Parts may share `out`; if not, copy their
             folders into one and run any of them there with `resume`.
         edit: change the labels as the method's recipe says. Without, each case is a paired
@@ -62,14 +63,17 @@ def synthesize(
     loaded = load_run(run, device=str(choose_device(device)))
     keep_freed_memory()
     own = Store.open(loaded.store) if source is None or loaded.store.is_dir() else None
+    if own is not None and own.facts.fingerprint != loaded.method.facts.fingerprint:
+        if source is None:
+            raise DataError(
+                f"{own.path}: is not the store that {run} was trained on any more (fingerprint "
+                f"{own.facts.fingerprint}, expected {loaded.method.facts.fingerprint}), so "
+                "held-out patients may be in its training split. Put the old one back, or name one "
+                "with --from."
+            )
+        own = None
     store = own if source is None else Store.open(Path(source))
     assert store is not None
-    if source is None and store.facts.fingerprint != loaded.method.facts.fingerprint:
-        raise DataError(
-            f"{store.path}: is not the store that {run} was trained on any more (fingerprint "
-            f"{store.facts.fingerprint}, expected {loaded.method.facts.fingerprint}), so held-out "
-            "patients may be in its training split. Put the old one back, or name one with --from."
-        )
     return synthesize_with(
         loaded.method,
         store,
@@ -96,6 +100,14 @@ def _origin(run: Path, loaded: LoadedRun) -> Origin:
     )
 
 
+def _splits_of(origin: Origin, *stores: Store | None) -> dict[str, str] | None:
+    """Patient -> split in the store that the run was trained on, if it is among these."""
+    for store in stores:
+        if store is not None and store.facts.fingerprint == origin.trained_on:
+            return {case.patient: case.split for case in store.cases.values()}
+    return None
+
+
 def synthesize_with(
     method: Method,
     store: Store,
@@ -111,6 +123,8 @@ def synthesize_with(
 
     Args:
         shapes: the store whose training patients' lesions are placed; None: `store`.
+    Raises:
+        SettingsError, DataError, RunError: with all that is to be mended.
     """
     check_source(method, store)
     sources = Sources(
@@ -122,7 +136,7 @@ def synthesize_with(
         from_healthy=order.from_healthy,
         shapes=shapes,
     )
-    works = Works(method, sources, order, origin)
+    works = Works(method, sources, order, origin, _splits_of(origin, shapes, store))
     folder = Folder(out, works.plan(shapes or store), order.shard, resume)
     try:
         works.fill(folder, progress or (lambda done, total, text: None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,11 +105,41 @@ def write_sidecar(path: Path, row: Row) -> None:
     write_text(path, json.dumps(said, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def data_card(origin: Origin, plan: Mapping[str, Any], table: LabelTable, made: int) -> str:
-    """README.md of a synthetic data set."""
+def held_out_words(rows: Sequence[Row]) -> str:
+    """How many cases are drawn from patients that the run's training had not seen, or may not."""
+    splits = [row.get("source_split") for row in rows]
+    held_out = [row for row in rows if row.get("source_split") in ("validation", "test")]
+    words = []
+    if held_out:
+        sources = len({row["source_case"] for row in held_out})
+        words.append(
+            f"**{len(held_out)} of {len(rows)} cases are drawn from {sources} real cases of "
+            'patients who were held out of the run\'s training (`"source_split"` in '
+            "`provenance.jsonl`). Do not train with these on what is then tested on those "
+            "patients.**"
+        )
+    if "none" in splits:
+        words.append(
+            f"{splits.count('none')} of {len(rows)} cases are drawn from patients whose names the "
+            "run's data do not hold; whether they are held-out patients under other names is not "
+            "known."
+        )
+    if None in splits:
+        words.append(
+            f"Whether {splits.count(None)} of {len(rows)} cases are drawn from patients who were "
+            "held out of the run's training is not known: the data that it was trained on were not "
+            "at hand."
+        )
+    return "\n".join(words) or "All source cases are of patients in the run's training split."
+
+
+def data_card(
+    origin: Origin, plan: Mapping[str, Any], table: LabelTable, rows: Sequence[Row]
+) -> str:
+    """README.md of a synthetic data set whose cases have these rows."""
     labels = "\n".join(f"| {value} | {name} |" for value, name in table.names.items())
     measured = "\n".join(f"- {name}: {value:.4g}" for name, value in origin.metrics.items())
-    content = f"{made} of {plan['cases']} cases, layout {plan['layout']}, modalities "
+    content = f"{len(rows)} of {plan['cases']} cases, layout {plan['layout']}, modalities "
     content += ", ".join(plan["modalities"]) + "."
     return f"""# Synthetic images: {plan["dataset"]}
 
@@ -124,6 +154,8 @@ says `{mark(origin.method)}`; each case has a sidecar in `sidecars/` with `"Synt
 - Trained on: data with fingerprint {origin.trained_on or "not known"}
 - Drawn from: split "{plan["split"]}" of data with fingerprint {plan["source"]}
 - Seed {plan["seed"]}; made with {", ".join(f"{k} {v}" for k, v in plan["versions"].items())}
+
+{held_out_words(rows)}
 
 ## Content
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from os import cpu_count
@@ -37,11 +37,22 @@ R = TypeVar("R")
 
 
 class Works:
-    """Makes the cases of an order, one after another."""
+    """Makes the cases of an order, one after another.
 
-    def __init__(self, method: Method, sources: Sources, order: Order, origin: Origin):
+    Args:
+        splits: which split each patient was in when the run was trained; None: not known.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        sources: Sources,
+        order: Order,
+        origin: Origin,
+        splits: Mapping[str, str] | None = None,
+    ):
         self.method, self.sources, self.order, self.origin = method, sources, order, origin
-        self.store = sources.store
+        self.store, self.splits = sources.store, splits
         self.versions = versions()
         self.cases = len(sources) if order.cases is None else order.cases
         self.table = written_table(self.store.table, order.layout)
@@ -127,6 +138,7 @@ class Works:
             "synthetic": True,
             "paired": not self.order.edit,
             "source_case": source.case,
+            "source_split": self.source_split(source.case),
             "edits": source.edits,
             "run": self.origin.run,
             "weights": self.origin.weights,
@@ -141,6 +153,17 @@ class Works:
         # The labels come last: a case whose labels are in place is whole.
         folder.place([sidecar, *writer.write(scan)], row)
         return row
+
+    def source_split(self, case: str) -> str | None:
+        """Where the run's training had the patient of a source case.
+
+        Returns:
+            "train", "validation" or "test"; "none": the run's data have no patient of that name;
+            None: what the run's data had is not known.
+        """
+        if self.splits is None:
+            return None
+        return self.splits.get(self.store.cases[case].patient, "none")
 
     def case_name(self, source: Source) -> str:
         """synth_000017; a paired reconstruction is called like its source."""
@@ -176,7 +199,7 @@ class Works:
                 f"{self.order.seed}. No image shows a patient.",
             }
         )
-        folder.put_text("README.md", data_card(self.origin, plan, self.table, len(rows)))
+        folder.put_text("README.md", data_card(self.origin, plan, self.table, rows))
 
 
 def written_table(table: LabelTable, layout: str) -> LabelTable:
