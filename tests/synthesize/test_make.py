@@ -16,7 +16,7 @@ from scansmith.scan import DataError, RunError, SettingsError
 from scansmith.synthesize.make import synthesize_with
 from scansmith.synthesize.order import Order
 from scansmith.synthesize.provenance import Origin
-from scansmith.synthesize.works import CHUNK, _in_order
+from scansmith.synthesize.works import CHUNK, _in_order, share_kept
 
 ORIGIN = Origin("runs-a", "0123abcd", "painter")
 
@@ -134,7 +134,8 @@ def test_the_data_card_says_what_it_is_and_where_it_is_from(liver, parts, tmp_pa
     out = make(parts, liver, tmp_path / "out", Order(3, seed=1))
     card = (out / "README.md").read_text()
     for said in (
-        "None shows a patient",
+        "none is a scan as it was taken",
+        "No image holds parts of its source scan",
         "3 of 3 cases, layout nnunet, modalities ct.",
         "not a medical device",
         liver.facts.fingerprint,
@@ -143,6 +144,27 @@ def test_the_data_card_says_what_it_is_and_where_it_is_from(liver, parts, tmp_pa
         "runs-a, weights 0123abcd",
     ):
         assert said in card
+
+
+def test_what_an_image_keeps_of_a_real_scan_is_measured_and_told(liver, parts, tmp_path):
+    # Of 6 voxels, two are at the scan's ends (-1 and 1, like air anywhere); 3 of the other 4 kept.
+    source = np.array([-1.0, -0.5, 0.0, 0.25, 0.5, 1.0], np.float32).reshape(1, 1, 2, 3)
+    made = np.array([-1.0, -0.5, 0.0, 0.25, 0.75, 1.0], np.float32).reshape(1, 1, 2, 3)
+    assert share_kept(source, made) == 0.75
+    assert share_kept(np.zeros((1, 1, 2, 3)), made) == 0
+
+    method = parts.painter(liver)
+
+    def left_half_only(source, chance):
+        half = source.image.clone()
+        half[..., :6] = 0.123
+        return half
+
+    method.make = left_half_only
+    out = synthesize_with(method, liver, tmp_path / "out", Order(2, seed=1), ORIGIN)
+    assert all(0.3 < row["source_kept"] < 0.7 for row in rows(out))
+    card = (out / "README.md").read_text()
+    assert "**2 of 2 images hold parts of their source scan as they were**" in card
 
 
 def test_a_paired_reconstruction_is_called_like_its_source_and_says_so(liver, parts, tmp_path):

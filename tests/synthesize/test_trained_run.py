@@ -73,7 +73,8 @@ def test_source_patients_who_were_held_out_of_the_training_are_told(run, parts, 
     assert {row["source_case"]: row["source_split"] for row in rows} == expected
     card = (out / "README.md").read_text()
     n = len(held_out)
-    assert f"**{n} of 7 cases are drawn from {n} real cases of patients" in card
+    assert f"**{n} of 7 cases are drawn from patients who were held out" in card
+    assert f"(real cases used: {n};" in card
     assert "2 of 7 cases are drawn from patients whose names the" in card
 
     own = synthesize(run, tmp_path / "own", cases=2, seed=0, device="cpu")

@@ -13,6 +13,7 @@ from typing import Any
 from scansmith.labels.table import LabelTable
 
 Row = dict[str, Any]
+_KEPT = 0.001  # of the voxels: some may be equal by chance
 _BLOCK = 1 << 20  # bytes hashed at a time
 _EDITS = {
     "place": """New lesions were placed in the labels before drawing, reshaped from lesions of
@@ -105,6 +106,18 @@ def write_sidecar(path: Path, row: Row) -> None:
     write_text(path, json.dumps(said, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
+def kept_words(rows: Sequence[Row]) -> str:
+    """Whether images hold parts of real scans, which the word synthetic would hide."""
+    shares = [row.get("source_kept", 0.0) for row in rows]
+    parts = sum(share > _KEPT for share in shares)
+    if not parts:
+        return """No image holds parts of its source scan as they were. Anatomy and labels still derive
+from source scans: this is no anonymisation."""
+    return f"""**{parts} of {len(rows)} images hold parts of their source scan as they were**, up to
+{max(shares):.0%} of its voxels (`"source_kept"` in `provenance.jsonl`): this method paints into
+scans. If the source is a patient, handle these images as data of that patient."""
+
+
 def held_out_words(rows: Sequence[Row]) -> str:
     """How many cases are drawn from patients that the run's training had not seen, or may not."""
     splits = [row.get("source_split") for row in rows]
@@ -113,9 +126,9 @@ def held_out_words(rows: Sequence[Row]) -> str:
     if held_out:
         sources = len({row["source_case"] for row in held_out})
         words.append(
-            f"**{len(held_out)} of {len(rows)} cases are drawn from {sources} real cases of "
-            'patients who were held out of the run\'s training (`"source_split"` in '
-            "`provenance.jsonl`). Do not train with these on what is then tested on those "
+            f"**{len(held_out)} of {len(rows)} cases are drawn from patients who were held out of "
+            f'the run\'s training (real cases used: {sources}; `"source_split"` in '
+            "`provenance.jsonl`). Do not train with these cases what is then tested on those "
             "patients.**"
         )
     if "none" in splits:
@@ -143,8 +156,11 @@ def data_card(
     content += ", ".join(plan["modalities"]) + "."
     return f"""# Synthetic images: {plan["dataset"]}
 
-**Every image here was made by a computer program. None shows a patient.** Each NIfTI header
-says `{mark(origin.method)}`; each case has a sidecar in `sidecars/` with `"Synthetic": true`.
+**Every image here was made or changed by a computer program; none is a scan as it was taken.**
+Each NIfTI header says `{mark(origin.method)}`; each case has a sidecar in `sidecars/` with
+`"Synthetic": true`.
+
+{kept_words(rows)}
 
 ## Source
 

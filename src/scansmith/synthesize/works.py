@@ -139,6 +139,7 @@ class Works:
             "paired": not self.order.edit,
             "source_case": source.case,
             "source_split": self.source_split(source.case),
+            "source_kept": share_kept(source.image, image),
             "edits": source.edits,
             "run": self.origin.run,
             "weights": self.origin.weights,
@@ -196,10 +197,25 @@ class Works:
             {
                 "synthetic": True,
                 "description": f"{mark(self.origin.method)}, run {self.origin.run}, seed "
-                f"{self.order.seed}. No image shows a patient.",
+                f"{self.order.seed}. Made or changed by a program: no scan as it was taken.",
             }
         )
         folder.put_text("README.md", data_card(self.origin, plan, self.table, rows))
+
+
+def share_kept(source: np.ndarray, made: np.ndarray) -> float:
+    """The share of a source scan's voxels that a made image took over as they were.
+
+    A method that paints lesions into scans keeps what lies around them, and that is a patient's.
+
+    Args:
+        source, made: (N, C, *S), network range.
+    Returns:
+        0 to 1, to three digits, among voxels between the scan's lowest and highest value: air and
+        padding are alike everywhere.
+    """
+    telling = (source > source.min()) & (source < source.max())
+    return round(float((source == made)[telling].mean()), 3) if telling.any() else 0.0
 
 
 def written_table(table: LabelTable, layout: str) -> LabelTable:
