@@ -224,6 +224,9 @@ def test_settings_that_are_none_are_refused(real: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(SettingsError, match=text):
             evaluate(real, real, tmp_path / "out", **wrong)
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="is a file, expected a folder"):
+        evaluate(tmp_path / "not looked at", real, tmp_path / "file")
     with pytest.raises(DataError, match="no such file"):
         evaluate(real, real, tmp_path / "out", features=tmp_path / "none.safetensors")
 

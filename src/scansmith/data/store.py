@@ -165,7 +165,7 @@ class Store:
                 left_out=tuple(plain["left_out"]),
                 source=plain["source"],
             )
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise DataError(
                 f"{path}: no finished store here (store.json is missing). Run `scansmith data "
                 "prepare` with this folder; if it was interrupted it goes on."

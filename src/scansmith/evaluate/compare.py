@@ -46,6 +46,8 @@ def compare_sets(
     from scansmith.evaluate.report import write_report
 
     _check(options)
+    if out.exists() and not out.is_dir():  # said before the work, not after it
+        raise SettingsError(f"{out}: is a file, expected a folder. Choose another for the report.")
     network = None
     if options.features is not None:
         from scansmith.evaluate.feature_network import load_feature_network

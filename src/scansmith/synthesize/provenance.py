@@ -111,8 +111,10 @@ def kept_words(rows: Sequence[Row]) -> str:
     shares = [row.get("source_kept", 0.0) for row in rows]
     parts = sum(share > _KEPT for share in shares)
     if not parts:
-        return """No image holds parts of its source scan as they were. Anatomy and labels still derive
-from source scans: this is no anonymisation."""
+        return (
+            "No image holds parts of its source scan as they were. Anatomy and labels still derive\n"
+            "from source scans: this is no anonymisation."
+        )
     return f"""**{parts} of {len(rows)} images hold parts of their source scan as they were**, up to
 {max(shares):.0%} of its voxels (`"source_kept"` in `provenance.jsonl`): this method paints into
 scans. If the source is a patient, handle these images as data of that patient."""
