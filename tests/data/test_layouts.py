@@ -327,6 +327,16 @@ def test_bids_derivatives_with_their_labels(tmp_path: Path) -> None:
     assert found.table.structures == ("background", "gray matter", "tumour")
 
 
+@pytest.mark.parametrize(
+    "table", [b"", b"index\n1\n", b"index\tname\none\tliver\n", b"\xff\xfe\x00"]
+)
+def test_a_bids_label_table_that_is_none_is_told(tmp_path: Path, table: bytes) -> None:
+    _put(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "derivatives/x/sub-01/anat/sub-01_dseg.nii.gz")
+    (tmp_path / "derivatives" / "x" / "dseg.tsv").write_bytes(table)
+    with pytest.raises(DataError, match=r"dseg\.tsv: not a table with columns index and name"):
+        find_layout(tmp_path)
+
+
 def test_bids_images_beside_the_labels_come_first(tmp_path: Path) -> None:
     _put(tmp_path / "sub-01" / "anat", "sub-01_T1w.nii.gz")
     there = tmp_path / "derivatives" / "prep" / "sub-01" / "anat"

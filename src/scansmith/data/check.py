@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scansmith.data.layouts import DataSet, find_layout
-from scansmith.data.prepare import unmet
+from scansmith.data.needs import same_images, unmet
+from scansmith.data.prepare_case import digest_of
 from scansmith.io.scans import read_scan, values_of
 from scansmith.recipe import Recipe
 from scansmith.scan import CaseFiles, DataError, Problem
@@ -27,7 +25,7 @@ class CaseFacts:
     Attributes:
         shape: (i, j, k).
         values: label values that occur, 0 included.
-        digest: of the image's voxels; "" without an image.
+        digest: of the image's shape and voxels; "" without an image.
     """
 
     case: str
@@ -98,7 +96,7 @@ def check(
             problems += found if isinstance(found, list) else []
             if progress is not None:
                 progress(done, len(dataset.cases))
-    problems += _same_images(cases)
+    problems += same_images((facts.case, facts.digest) for facts in cases)
     if recipe is not None:
         problems += _nothing_labelled(cases, recipe)
     order = {files.case: number for number, files in enumerate(dataset.cases)}
@@ -111,25 +109,9 @@ def _look_at(files: CaseFiles, dataset: DataSet) -> CaseFacts | list[Problem]:
         scan = read_scan(files, table=dataset.table)
     except DataError as error:
         return list(error.problems)
-    digest = ""
-    if len(scan.image):
-        content = np.ascontiguousarray(scan.image.transpose(0, 3, 2, 1))
-        digest = hashlib.blake2b(content.data, digest_size=16).hexdigest()
     values = tuple(values_of(scan.labels)) if scan.labels is not None else ()
     shape = scan.image.shape[1:]
-    return CaseFacts(scan.case, scan.patient, shape, scan.spacing_mm, values, digest)
-
-
-def _same_images(cases: Sequence[CaseFacts]) -> list[Problem]:
-    """Copies under two names would sit on both sides of a split."""
-    first: dict[tuple[str, tuple[int, ...]], str] = {}
-    problems = []
-    for facts in cases:
-        known = first.setdefault((facts.digest, facts.shape), facts.case)
-        if facts.digest and known != facts.case:
-            found = f"duplicate case: its image is the same as that of {known}, voxel for voxel"
-            problems.append(Problem(facts.case, "duplicate", found, "Take one of them out"))
-    return problems
+    return CaseFacts(scan.case, scan.patient, shape, scan.spacing_mm, values, digest_of(scan))
 
 
 def _nothing_labelled(cases: Sequence[CaseFacts], recipe: Recipe) -> list[Problem]:

@@ -87,11 +87,12 @@ def _table(roots: list[Path], cases: list[list[Path]]) -> LabelTable | None:
     beside = [p.with_name(stem(p) + ".tsv") for c in cases for p in c if stem(p).endswith("_dseg")]
     tables = [path for top in roots for path in files_in(top, ["dseg.tsv"])]
     for path in (path for path in [*tables, *beside] if path.is_file()):
-        header, *rows = [line.split("\t") for line in path.read_text().splitlines() if line.strip()]
         try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            header, *rows = [line.split("\t") for line in lines if line.strip()]
             index, name = header.index("index"), header.index("name")
             return LabelTable({int(row[index]): row[name] for row in rows})
-        except (ValueError, IndexError) as error:
+        except (OSError, ValueError, IndexError) as error:
             found = f"not a table with columns index and name ({error})"
             raise DataError(Problem(path.name, "table", found, "Correct the file")) from error
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from scansmith.data.draws import ANY, qualifying
 from scansmith.data.intensity import Statistics, fit_codec
@@ -150,13 +150,17 @@ def _nothing_labelled(
     ]
 
 
-def same_images(tasks: Sequence[Task], findings: Sequence[Finding]) -> list[Problem]:
-    """Copies under two names: they would sit on both sides of a split."""
+def same_images(digests: Iterable[tuple[str, str]]) -> list[Problem]:
+    """Copies under two names: they would sit on both sides of a split.
+
+    Args:
+        digests: name of a case, and `digest_of` its image; "" for one without.
+    """
     first: dict[str, str] = {}
     problems = []
-    for task, finding in zip(tasks, findings, strict=True):
-        known = first.setdefault(finding.digest, task.files.case)
-        if finding.digest and known != task.files.case:
+    for case, digest in digests:
+        known = first.setdefault(digest, case)
+        if digest and known != case:
             found = f"duplicate case: its image is the same as that of {known}, voxel for voxel"
-            problems.append(Problem(task.files.case, "duplicate", found, "Take one of them out"))
+            problems.append(Problem(case, "duplicate", found, "Take one of them out"))
     return problems

@@ -99,7 +99,8 @@ def _read_all(tasks: Sequence[Task], workers: int, steps: _Steps) -> list[Findin
     """Stage one: every case read, checked and brought to its grid."""
     findings = list(_side_by_side(read_case, tasks, workers, steps.one))
     problems = [problem for finding in findings for problem in finding.problems]
-    problems += same_images(tasks, findings)
+    names = (task.files.case for task in tasks)
+    problems += same_images(zip(names, (found.digest for found in findings), strict=True))
     problems = problems or unserved(tasks, findings)
     if problems:
         raise DataError(problems)

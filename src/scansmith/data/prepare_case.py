@@ -94,7 +94,7 @@ def read_case(task: Task) -> Finding:
         return known
     try:
         scan = _read(task)
-        digest = _digest(scan)
+        digest = digest_of(scan)
         prepared = to_grid(scan, task)
         counts = count_pixels(prepared.labels, len(task.kept.values))
         statistics = _measure(prepared, counts, task)
@@ -270,8 +270,10 @@ def _pack(
     }
 
 
-def _digest(scan: Scan) -> str:
-    """Hash of an image's shape and voxels, whatever order they have in memory."""
+def digest_of(scan: Scan) -> str:
+    """Hash of an image's shape and voxels, whatever order they have in memory; "" without any."""
+    if not len(scan.image):
+        return ""
     digest = hashlib.blake2b(repr(scan.image.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(scan.image.transpose(0, 3, 2, 1)).data)
     return digest.hexdigest()

@@ -112,8 +112,8 @@ def kept_words(rows: Sequence[Row]) -> str:
     parts = sum(share > _KEPT for share in shares)
     if not parts:
         return (
-            "No image holds parts of its source scan as they were. Anatomy and labels still derive\n"
-            "from source scans: this is no anonymisation."
+            "No image holds parts of its source scan as they were. Anatomy and labels still\n"
+            "derive from source scans: this is no anonymisation."
         )
     return f"""**{parts} of {len(rows)} images hold parts of their source scan as they were**, up to
 {max(shares):.0%} of its voxels (`"source_kept"` in `provenance.jsonl`): this method paints into
