@@ -6,11 +6,15 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from scansmith.data.phantom import write_phantoms
+from scansmith.scan import RunError
 from scansmith.studies import label_to_image, tumour_painting
+from scansmith.studies.evolution import LABEL, evolution
 from scansmith.studies.tables import Slice, cell, table
-from scansmith.workflow import prepare, train
+from scansmith.train.pictures import GAP, TITLE, save_grid
+from scansmith.workflow import SHOWN, prepare, train
 
 ORGAN, LESION = 1, 2
 
@@ -104,3 +108,20 @@ def test_label_to_image_measures_a_run_beside_the_control(tmp_path, capsys):
     assert 0 <= found["made"]["tiny"]["mae"]["mean"] <= 1
     assert "| class means + noise |" in capsys.readouterr().out
     assert (out / "study.png").is_file()
+
+
+def test_an_evolution_shows_one_sample_at_each_step(tmp_path):
+    for step, grey in ((1, 0.0), (10, 1.0)):
+        made = torch.full((SHOWN, 1, 128, 128), grey)
+        real = torch.linspace(0, 1, SHOWN * 128 * 128).view(SHOWN, 1, 128, 128)
+        save_grid({"made": made, "real": real}, tmp_path / "samples" / f"step_{step:06d}.png")
+    picture = np.asarray(evolution(tmp_path, row=1))
+    first = TITLE + GAP
+    assert (picture[first : first + 128, LABEL : LABEL + 128] == 0).all()
+    second = first + 128 + GAP
+    assert (picture[second : second + 128, LABEL : LABEL + 128] == 255).all()
+
+
+def test_a_run_without_grids_has_no_evolution(tmp_path):
+    with pytest.raises(RunError, match=r"no samples/step_\*\.png"):
+        evolution(tmp_path)
