@@ -109,7 +109,7 @@ class Magan(Method):
 
     name = "magan"
     title = "MAGAN: paint a tumour where a mask says"
-    paper = "Mask-attention GAN for liver tumour CT (arXiv 2004.00448)"
+    paper = "Liu, Meng and Zhong, J. Healthcare Engineering 2021, 6675259"
     needs = "CT slices with the organ and the lesion labelled"
     settings_type = MaganSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
