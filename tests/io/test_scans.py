@@ -148,3 +148,10 @@ def test_a_scan_is_written_as_one_file_a_modality_or_as_one_file(tmp_path: Path)
     write_scan(scan, tmp_path / "both.nii.gz")
     both = read_scan(CaseFiles("a", dict.fromkeys(scan.modalities, tmp_path / "both.nii.gz")))
     np.testing.assert_array_equal(both.image, scan.image)
+
+
+def test_a_modality_without_a_path_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    scan = Scan("a", np.zeros((2, 3, 4, 5), np.int16), np.eye(4), ("t1", "t2"))
+    with pytest.raises(DataError, match="a: no path for t2, expected one for each of t1, t2"):
+        write_scan(scan, {"t1": tmp_path / "t1.nii"})
+    assert list(tmp_path.iterdir()) == []

@@ -77,8 +77,11 @@ def check(
     """Read a data set whole and list its problems; nothing is written.
 
     Args:
+        src: folder of a data set, in any layout that `find_layout` knows.
         recipe: what a method needs of the data; None looks at the data alone.
         progress: called with (done, all) after each case.
+    Returns:
+        What was found; `ok` if there is no problem.
     Raises:
         DataError: there is no data set to look at.
     """

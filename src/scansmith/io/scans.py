@@ -55,6 +55,8 @@ def read_scan(
             4D file with the modalities last.
         labels: path of the label map when `files` is a path.
         table: label values that may occur; None: any whole number.
+    Returns:
+        Image (C, i, j, k) in the file's units (HU for CT), labels (i, j, k) in its own values.
     Raises:
         DataError: with every problem of the case.
     """
@@ -101,7 +103,18 @@ def write_scan(
     Args:
         image: one path (4D with the modalities last if there are several), or one a modality.
         labels: where the labels go; None leaves them out.
+    Returns:
+        The files, images first.
+    Raises:
+        DataError: a modality has no path, or the description is longer than 79 bytes.
+        RunError: a file cannot be written.
     """
+    pathless = [m for m in scan.modalities if isinstance(image, Mapping) and m not in image]
+    if pathless:
+        raise DataError(
+            f"{scan.case}: no path for {', '.join(pathless)}, expected one for each of "
+            f"{', '.join(scan.modalities)}. Name them all."
+        )
     description = str(scan.notes.get("description", ""))
     if isinstance(image, Mapping):
         stacks = [(image[name], scan.image[c]) for c, name in enumerate(scan.modalities)]
