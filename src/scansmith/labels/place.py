@@ -9,6 +9,7 @@ import numpy as np
 
 from scansmith.labels.bank import FEW_VOXELS, Lesion, LesionBank, cropped, cut_lesions, same_shape
 from scansmith.labels.edit import deform
+from scansmith.labels.regrow import regrow
 from scansmith.labels.reshape import Motion, reshape_lesion, shape_source, smooth_union
 from scansmith.labels.room import CLEARANCE_MM, TRIES, Room
 from scansmith.scan import DataError
@@ -62,8 +63,9 @@ def edit_labels(
     """A new label map, and what was done to make it.
 
     kind "place": as many new lesions as a draw from `lesions` says are set into the organ, clear of
-    its border and of each other; what the map had stays. Each comes from a bank lesion, reshaped;
-    it is none of the bank's shapes. If it fits nowhere it is made smaller, step by step.
+    its border and of each other. Each comes from a bank lesion, reshaped; it is none of the bank's
+    shapes. If it fits nowhere it is made smaller, step by step. Lesions that the map had are grown
+    by an irregular rim (`regrow`), so that none of them keeps its shape either.
     kind "deform": the whole map is moved and bent (`edit.deform`); no structure is lost, and no
     lesion keeps its shape.
 
@@ -98,7 +100,8 @@ def edit_labels(
         )
     starts = _starts(bank, sizes_mm3)
     wanted = int(rng.integers(lesions[0], lesions[1] + 1))
-    changed, placed = labels.copy(), []
+    changed, own = regrow(labels, spacing_mm, lesion, organ, rng)
+    placed: list[dict[str, Any]] = []
     for _ in range(wanted):
         result = _add_lesion(changed, spacing_mm, organ, bank, starts, rng)
         if result is None:
@@ -111,7 +114,7 @@ def edit_labels(
             f"{tuple(organ)} ({int(np.isin(labels, organ).sum())} voxels), even made small. "
             "Ask for fewer lesions, or take sources with more of the organ."
         )
-    return changed, {"kind": "place", "wanted": wanted, "lesions": placed}
+    return changed, {"kind": "place", "wanted": wanted, "lesions": placed, **own}
 
 
 def _suited(

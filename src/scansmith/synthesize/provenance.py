@@ -18,7 +18,7 @@ _BLOCK = 1 << 20  # bytes hashed at a time
 _EDITS = {
     "place": """New lesions were placed in the labels before drawing, reshaped from lesions of
 training patients; `provenance.jsonl` says which, and where.
-Lesions that the source case had are drawn anew as well.""",
+Lesions that the source case had were grown by an irregular rim, and are drawn anew as well.""",
     "deform": """The labels were moved and bent before drawing; `provenance.jsonl` says how.""",
     "none": """Labels are those of the source cases, unchanged: each case is a reconstruction of
 one real case and is called like it. Keep it on the same side of a split as that case's patient.""",
