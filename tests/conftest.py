@@ -16,3 +16,13 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real scans at hand (set SCANSMITH_TEST_DATA)")
     return folder
+
+
+@pytest.fixture
+def links(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """For tests that make symbolic links: skips where the user may not (Windows, by default)."""
+    folder = tmp_path_factory.mktemp("links")
+    try:
+        (folder / "link").symlink_to(folder)
+    except OSError:
+        pytest.skip("no right to make symbolic links")

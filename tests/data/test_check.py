@@ -140,6 +140,7 @@ def test_bad_data_is_found_and_nothing_is_written(tmp_path: Path, name: str) -> 
     assert _files(root) == before
 
 
+@pytest.mark.usefixtures("links")
 @pytest.mark.parametrize("way", ["../", "/", "link/"])
 def test_a_list_that_leads_out_of_the_data_set_is_refused_and_nothing_is_written(
     tmp_path: Path, way: str

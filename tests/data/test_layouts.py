@@ -207,6 +207,7 @@ def test_the_decathlon_holds_several_modalities_in_one_file(tmp_path: Path) -> N
         (7, "json", "expected the path of a file"),
     ],
 )
+@pytest.mark.usefixtures("links")
 def test_a_path_that_leaves_the_data_set_is_refused(
     tmp_path: Path, text: object, kind: str, why: str
 ) -> None:
@@ -227,6 +228,7 @@ def test_a_path_that_leaves_the_data_set_is_refused(
     assert why in problem.found
 
 
+@pytest.mark.usefixtures("links")
 def test_a_link_that_stays_inside_the_data_set_is_fine(tmp_path: Path) -> None:
     _put(tmp_path, "store/x_image.nii.gz", "store/x_label.nii.gz")
     for name in ("image", "label"):

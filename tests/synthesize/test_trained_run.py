@@ -50,7 +50,7 @@ def test_a_store_that_changed_since_the_training_is_refused(run, tmp_path):
     changed = tmp_path / "run"
     changed.mkdir()
     (changed / "run.json").write_text(json.dumps(record | {"facts": facts}))
-    (changed / "checkpoints").symlink_to(run / "checkpoints")
+    shutil.copytree(run / "checkpoints", changed / "checkpoints")
     with pytest.raises((DataError, RunError), match="not the store that"):
         synthesize(changed, tmp_path / "out", cases=1, seed=0, device="cpu")
     # The same store named by the user is taken: it fits the method.
