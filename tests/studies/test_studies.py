@@ -61,6 +61,15 @@ def test_scores_inside_the_tumour_do_not_see_the_rest():
     assert scores["slice composite mae"] < scores["slice raw mae"]
 
 
+def test_differences_pair_scans_of_the_same_run():
+    magan = [{"a/a": {"inside psnr": 20.0}, "b/b": {"inside psnr": 10.0}}]
+    other = [{"a/a": {"inside psnr": 18.0}, "b/b": {"inside psnr": 9.0}}]
+    found = tumour_painting.differences(magan, other)
+    assert found["inside psnr"]["mean"] == 1.5  # (2 + 1) / 2
+    elsewhere = [{"c/c": {"inside psnr": 0.0}}]
+    assert tumour_painting.differences(magan, elsewhere) is None
+
+
 def test_class_means_know_each_structures_mean():
     one = liver_slice(60.0)
     filled = label_to_image.class_means([one], 3)(one)

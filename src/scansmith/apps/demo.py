@@ -22,6 +22,8 @@ class Demo:
     organ: str
     sets: tuple[str, ...]
     look: str
+    #: HU that the report looks at: the method's own window.
+    window: tuple[float, float]
     phantoms: int = 12
     #: The grid of data.size, so that pairs can be subtracted.
     size: tuple[int, int, int] = (64, 64, 32)
@@ -43,6 +45,7 @@ DEMOS = {
             "train.steps=700",
         ),
         look="tumours that MAGAN painted where the new labels say, into livers of other cases",
+        window=(-200.0, 250.0),
     ),
     "heart": Demo(
         method="heart-gan",
@@ -55,6 +58,7 @@ DEMOS = {
             "train.steps=700",
         ),
         look="hearts that were drawn from label maps alone, bent a little to make new ones",
+        window=(-400.0, 800.0),
     ),
 }
 
@@ -172,7 +176,7 @@ def _make_and_measure(demo: Demo, at: Paths) -> None:
         )
     for made, report in (("synthetic", at["report"]), ("reconstructed", at["report"] / "held-out")):
         with shown("evaluate") as progress:
-            evaluate(at["phantoms"], at[made], report, progress=progress)
+            evaluate(at["phantoms"], at[made], report, window=demo.window, progress=progress)
 
 
 def _told(demo: Demo, at: Paths) -> str:

@@ -6,6 +6,8 @@ Every test slice with a tumour of a run's own store is whitened and painted; run
 under one name differ by their seed, and may differ by their split. Each scan counts once, however
 many slices it has: in many data sets a single one holds most of the tumour.
 
+The name given first is compared with each other one, scan by scan.
+
 Measures are taken inside the tumour, in its box and over the slice, of the generator's raw output
 and of the composite (tumour set into the real slice). Fills need no training; the oracle fill knows
 the true mean and bounds what any constant can reach. Then tumours are painted into test slices
@@ -227,7 +229,9 @@ def study(runs: dict[str, list[Path]], least_pixels: int = 8) -> dict[str, Any]:
             gathered.setdefault(name, []).append(ground.score(paint))
             found = contrasts(ground.free, paint, ground.organ, ground.lesion)
             inserted.setdefault(name, []).extend(found)
+    first = next(iter(runs))
     return {
+        "reference": first,
         "stores": [ground.store.facts.fingerprint for ground in grounds.values()],
         "data_range": next(iter(grounds.values())).store.facts.codecs[0].data_range,
         "test slices": [len(ground.test) for ground in grounds.values()],
@@ -235,8 +239,26 @@ def study(runs: dict[str, list[Path]], least_pixels: int = 8) -> dict[str, Any]:
         "training contrast": [vars(ground.contrast) for ground in grounds.values()],
         "painted": {name: _pooled(found) for name, found in gathered.items()},
         "by scan": gathered,
+        "better than": {
+            other: differences(gathered[first], gathered[other]) for other in runs if other != first
+        },
         "inserted": {name: _spread(found) for name, found in inserted.items()},
     }
+
+
+def differences(
+    reference: list[dict[str, dict[str, float]]], other: list[dict[str, dict[str, float]]]
+) -> dict[str, Any] | None:
+    """Reference minus other, scan by scan, where their k-th runs were tested on the same scans."""
+    found = [
+        (case.partition("/")[0], {name: row[name] - b[case][name] for name in row})
+        for a, b in zip(reference, other, strict=False)
+        if set(a) == set(b)
+        for case, row in a.items()
+    ]
+    if not found:
+        return None
+    return summary([row for _, row in found], [patient for patient, _ in found])
 
 
 def _pooled(found: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
@@ -274,6 +296,14 @@ def as_markdown(result: dict[str, Any]) -> str:
             *table(["", "PSNR, dB", "SSIM", "MAE", "bias", "sd ratio"], rows),
             "",
         ]
+    rows = [
+        [other, *(cell(found[f"inside {measure}"]) for measure in MEASURES)]
+        for other, found in result["better than"].items()
+        if found
+    ]
+    if rows:
+        lines += [f"**inside, {result['reference']} minus the other, paired by scan**", ""]
+        lines += [*table(["", "PSNR, dB", "SSIM", "MAE", "bias", "sd ratio"], rows), ""]
     rows = [
         [name, f"{f['slices']}", f"{f['mean']:.1f}", f"{f['sd']:.1f}", f"{f['above 10']:.0%}"]
         for name, f in result["inserted"].items()
