@@ -11,6 +11,8 @@ import torch
 from scansmith.data.phantom import write_phantoms
 from scansmith.scan import RunError
 from scansmith.studies import label_to_image, tumour_painting
+from scansmith.studies.contrast import Contrast, contrast_of
+from scansmith.studies.contrast import fills as fills_of
 from scansmith.studies.evolution import LABEL, evolution
 from scansmith.studies.tables import Slice, cell, table
 from scansmith.train.pictures import GAP, TITLE, save_grid
@@ -30,14 +32,14 @@ def liver_slice(value=60.0, case="liver_1"):
 def test_contrast_counts_scans_alike_however_many_slices_they_have():
     # Scan 1: three slices of contrast 40; scan 2: one of 20. Mean over scans: 30.
     slices = [liver_slice(60.0)] * 3 + [liver_slice(80.0, "liver_2")]
-    contrast = tumour_painting.contrast_of(slices, ORGAN, LESION)
+    contrast = contrast_of(slices, ORGAN, LESION)
     assert contrast.below == pytest.approx(30.0)
     assert contrast.sd == 0.0
 
 
 def test_fills_are_what_their_names_say():
     one = liver_slice(70.0)
-    fills = tumour_painting.fills(tumour_painting.Contrast(25.0, 0.0), ORGAN, LESION)
+    fills = fills_of(Contrast(25.0, 0.0), ORGAN, LESION)
     inside = one.labels == LESION
     values = {name: set(fill(one)[inside].tolist()) for name, fill in fills.items()}
     assert values == {

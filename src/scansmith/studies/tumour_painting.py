@@ -32,65 +32,12 @@ from scansmith.labels.bank import LesionBank, cut_lesions
 from scansmith.labels.place import edit_labels
 from scansmith.methods.magan import Magan, feathered
 from scansmith.scan import Batch, DataError
+from scansmith.studies.contrast import Contrast, contrast_of, contrasts, fills, spread
 from scansmith.studies.tables import Slice, cell, slices_of, summary, table
 from scansmith.workflow import load_run
 
 MEASURES = ("psnr", "ssim", "mae", "bias", "sd_ratio")
 REGIONS = ("inside", "box", "slice raw", "slice composite")
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """What tumours of the training split look like, each scan counting alike.
-
-    Attributes:
-        below: mean of the liver minus mean of the tumour, raw units.
-        sd: standard deviation inside tumours.
-    """
-
-    below: float
-    sd: float
-
-
-def contrast_of(slices: Sequence[Slice], organ: int, lesion: int) -> Contrast:
-    """Mean contrast and spread of tumours, over scans."""
-    below: dict[str, list[float]] = {}
-    spread: dict[str, list[float]] = {}
-    for one in slices:
-        t, liver = one.labels == lesion, one.labels == organ
-        if t.any() and liver.any():
-            below.setdefault(one.case, []).append(one.image[liver].mean() - one.image[t].mean())
-            spread.setdefault(one.case, []).append(one.image[t].std())
-    if not below:
-        raise DataError("no slice with both organ and lesion. Prepare a data set that has some.")
-    return Contrast(
-        float(np.mean([np.mean(v) for v in below.values()])),
-        float(np.mean([np.mean(v) for v in spread.values()])),
-    )
-
-
-def fills(contrast: Contrast, organ: int, lesion: int) -> dict[str, Callable[[Slice], np.ndarray]]:
-    """Baselines that no training is needed for: name -> slice with its tumour filled."""
-
-    def filled(one: Slice, value: float | np.ndarray) -> np.ndarray:
-        return np.where(one.labels == lesion, value, one.image).astype(np.float32)
-
-    def liver_mean(one: Slice) -> float:
-        liver = one.image[one.labels == organ]
-        # A slice may be all tumour; then the scan's surroundings are the only guess there is.
-        return float(liver.mean()) if liver.size else float(one.image[one.labels > 0].mean())
-
-    def noisy(one: Slice) -> np.ndarray:
-        seed = [int(x) for x in one.case.encode()] + [int((one.labels == lesion).sum())]
-        noise = np.random.default_rng(seed).normal(0, contrast.sd, one.image.shape)
-        return filled(one, liver_mean(one) - contrast.below + noise)
-
-    return {
-        "fill, liver mean": lambda one: filled(one, liver_mean(one)),
-        "fill, liver mean - contrast": lambda one: filled(one, liver_mean(one) - contrast.below),
-        "fill + noise": noisy,
-        "oracle mean": lambda one: filled(one, float(one.image[one.labels == lesion].mean())),
-    }
 
 
 def painter(run: Path) -> Callable[[Slice], np.ndarray]:
@@ -156,19 +103,6 @@ def insertions(store: Store, organ: int, lesion: int, count: int, least_pixels: 
         )  # fmt: skip
         edited.append(Slice(one.case, one.patient, one.image, labels))
     return edited
-
-
-def contrasts(
-    slices: Sequence[Slice], paint: Callable[[Slice], np.ndarray] | None, organ: int, lesion: int
-) -> list[float]:
-    """Liver mean minus tumour mean of each slice, painted or as it is."""
-    found = []
-    for one in slices:
-        image = one.image if paint is None else paint(one)
-        t, liver = one.labels == lesion, one.labels == organ
-        if t.any() and liver.any():
-            found.append(float(one.image[liver].mean() - image[t].mean()))
-    return found
 
 
 @dataclass(frozen=True)
@@ -242,7 +176,7 @@ def study(runs: dict[str, list[Path]], least_pixels: int = 8) -> dict[str, Any]:
         "better than": {
             other: differences(gathered[first], gathered[other]) for other in runs if other != first
         },
-        "inserted": {name: _spread(found) for name, found in inserted.items()},
+        "inserted": {name: spread(found) for name, found in inserted.items()},
     }
 
 
@@ -265,16 +199,6 @@ def _pooled(found: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
     """Mean over scans and runs, with its interval over patients."""
     pairs = [(case.partition("/")[0], row) for run in found for case, row in run.items()]
     return summary([row for _, row in pairs], [patient for patient, _ in pairs])
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    found = np.asarray(values)
-    return {
-        "slices": len(found),
-        "mean": float(found.mean()),
-        "sd": float(found.std()),
-        "above 10": float((found > 10).mean()),
-    }
 
 
 def as_markdown(result: dict[str, Any]) -> str:
