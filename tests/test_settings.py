@@ -58,6 +58,10 @@ def test_a_name_below_a_setting_is_a_mistake_and_not_lost():
     assert found == ["train.steps.first: no such setting. Did you mean train.steps?"]
 
 
+def test_a_misspelt_section_is_answered_with_the_section():
+    assert mistakes(sets=["methods=3"]) == ["methods: no such setting. Did you mean method?"]
+
+
 def test_a_section_given_a_number_is_one_mistake():
     found = mistakes(sets=["train=5", "train.steps=3"])
     assert found == ["train: found 5, expected its settings. Name one, for example train.steps."]

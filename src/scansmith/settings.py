@@ -246,6 +246,9 @@ def _inside(section: str, known: Iterable[str]) -> str:
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
+    sections = sorted({n.split(".", 1)[0] for n in names})
+    if "." not in name and (section := difflib.get_close_matches(name, sections, n=1, cutoff=0.8)):
+        return f"Did you mean {section[0]}?"
     last = {n.rsplit(".", 1)[-1]: n for n in reversed(names)}
     close = [last[word] for word in (name, name.rsplit(".", 1)[-1]) if word in last]
     close = close or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
