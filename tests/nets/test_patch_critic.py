@@ -49,3 +49,9 @@ def test_crops_lie_round_their_centre_but_inside_the_image(centre, start):
     cut = crop_round(image, torch.tensor([centre]), 4)
     y, x = start
     assert torch.equal(cut, image[:, :, y : y + 4, x : x + 4])
+
+
+def test_judgements_are_full_precision_under_autocast():
+    critic = PatchCritic(1, [4, 8], [2, 2])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert critic(torch.zeros(1, 1, 16, 16)).dtype == torch.float32

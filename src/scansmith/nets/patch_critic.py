@@ -47,8 +47,8 @@ class PatchCritic(nn.Module):
         self.strides = (*strides, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, *S) -> (B, 1, *map)."""
-        return self.layers(x)
+        """(B, inputs, *S) -> (B, 1, *map), float32: a loss in bf16 would round the game away."""
+        return self.layers(x).float()
 
     @property
     def receptive_field(self) -> int:
