@@ -159,7 +159,7 @@ def data_card(
     return f"""# Synthetic images: {plan["dataset"]}
 
 **Every image here was made or changed by a computer program; none is a scan as it was taken.**
-Each NIfTI header says `{mark(origin.method)}`; each case has a sidecar in `sidecars/` with
+The header of each file says `{mark(origin.method)}`; each case has a sidecar in `sidecars/` with
 `"Synthetic": true`.
 
 {kept_words(rows)}
