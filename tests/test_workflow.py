@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from scansmith.data.phantom import write_phantoms
 from scansmith.scan import Batch, RunError, SettingsError
 from scansmith.workflow import load_run, method_settings, prepare, train
 
-SIZE = ["data.size=32,32", "data.seed=3"]
+SIZE = ["data.size=32,32", "data.seed=3", "data.split=0.8,0,0.2"]
 SHORT = ["train.steps=2", "train.checkpoint_every=1", "method.base=4", "method.critic_crop=0"]
 
 
@@ -47,6 +48,12 @@ def test_a_data_setting_that_agrees_with_the_store_is_welcome(store, tmp_path):
 def test_a_store_of_another_method_is_refused(store, tmp_path):
     with pytest.raises(SettingsError, match="prepared for magan, not for heart-gan"):
         train("heart-gan", store, tmp_path / "run")
+
+
+def test_a_folder_with_something_else_in_it_is_refused(store):
+    with pytest.raises(RunError, match="expected a new or empty folder"):
+        train("magan", store, store, sets=SHORT)
+    assert not (store / "run.json").exists()
 
 
 def test_an_unknown_preset_is_refused_with_the_names_there_are():
@@ -88,8 +95,7 @@ def test_weights_of_other_settings_are_refused(run, tmp_path):
     record = json.loads((run / "run.json").read_text())
     record["settings"]["method"]["base"] = 8
     changed = tmp_path / "run"
-    changed.mkdir()
-    (changed / "checkpoints").symlink_to(run / "checkpoints")
+    shutil.copytree(run / "checkpoints", changed / "checkpoints")
     (changed / "run.json").write_text(json.dumps(record))
     with pytest.raises(RunError, match="do not fit"):
         load_run(changed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from scansmith.methods.base import Method
 from scansmith.recipe import Facts, Recipe
 from scansmith.scan import Batch, RunError, SettingsError
 from scansmith.settings import Settings, load_settings
-from scansmith.train.checkpoint import load_weights
+from scansmith.train.checkpoint import load_weights, read_json
 from scansmith.train.loop import fit
 
 Progress = Callable[[int, int, str], None]
@@ -105,6 +104,15 @@ def train(
     """Train a method on a store; returns the run folder.
 
     The data settings are the store's; a `data.` setting that contradicts them is an error.
+
+    Args:
+        store: what `prepare` wrote for this method.
+        out: the run folder; a new or empty one, or with `resume` the run to go on with.
+        preset, config, sets: settings, later ones win; see `method_settings`.
+    Raises:
+        SettingsError: a setting is wrong or contradicts the store.
+        RunError: the folder holds something else, a loss is not finite, the disk is full; the
+            last checkpoint is whole in each case.
     """
     opened = Store.open(Path(store))
     kind = find_method(method)
@@ -173,16 +181,9 @@ def load_run(
 
 def read_record(run: Path) -> dict[str, Any]:
     """What run.json says. Raises RunError if there is none that can be read."""
-    path = run / "run.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunError(f"{run}: no run.json here. Give the folder that train wrote.") from error
-    except ValueError as error:
-        raise RunError(f"{path}: not valid JSON ({error}). Restore the run folder.") from error
-    if not isinstance(record, dict):
-        raise RunError(f"{path}: found a {type(record).__name__}. Restore the run folder.")
-    return record
+    if not (run / "run.json").is_file():
+        raise RunError(f"{run}: no run.json here. Give the folder that train wrote.")
+    return read_json(run / "run.json")
 
 
 def weights_hash(weights: dict[str, Tensor]) -> str:

@@ -116,6 +116,7 @@ class Magan(Method):
         "paper": {},
         "cpu": {
             "data.size": (128, 128),
+            "data.split": (0.7, 0.1, 0.2),
             "data.intensity": "window",
             "data.balance": "case",
             "data.min_tumour_pixels": 8,

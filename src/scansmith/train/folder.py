@@ -98,6 +98,12 @@ def open_run(
             "Go on with resume, or choose another folder."
         )
     if not holds or not path.exists():
+        foreign = sorted(f.name for f in run.iterdir() if not f.name.startswith("."))
+        if foreign and not holds:
+            raise RunError(
+                f"{run}: found {', '.join(foreign[:3])}, expected a new or empty folder for the "
+                "run. Choose another folder."
+            )
         if checkpoint.steps(run):
             raise RunError(
                 f"{run}: found checkpoints without run.json. Restore run.json, or choose another "
