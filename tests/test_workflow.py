@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -48,6 +49,32 @@ def test_a_data_setting_that_agrees_with_the_store_is_welcome(store, tmp_path):
 def test_a_store_of_another_method_is_refused(store, tmp_path):
     with pytest.raises(SettingsError, match="prepared for magan, not for heart-gan"):
         train("heart-gan", store, tmp_path / "run")
+
+
+def test_a_validation_patient_without_lesion_is_told_and_training_goes_on(tmp_path):
+    write_phantoms(tmp_path / "liver", "liver", 6, 0, (48, 48, 12))
+    labels = sorted((tmp_path / "liver" / "labelsTr").glob("*.nii.gz"))
+    sets = ["data.size=32,32", "data.split=0.6,0.2,0.2"]
+    store = prepare(tmp_path / "liver", tmp_path / "first", "magan", sets=sets)
+    (healthy,) = store.names("validation")
+    path = next(path for path in labels if path.name.startswith(healthy))
+    image = nib.load(path)
+    values = np.minimum(np.asarray(image.dataobj), 1)
+    nib.save(nib.Nifti1Image(values, image.affine), path)
+    store = prepare(tmp_path / "liver", tmp_path / "second", "magan", sets=sets)
+    assert store.names("validation") == (healthy,)
+    told = []
+    run = train(
+        "magan",
+        store.path,
+        tmp_path / "run",
+        sets=SHORT,
+        progress=lambda done, total, text: told.append(text),
+    )
+    assert told[0].startswith("no validation:")
+    record = json.loads((run / "run.json").read_text())
+    assert "has a sample with tumour" in record["validation"]
+    assert "validation" not in (run / "log.jsonl").read_text()
 
 
 def test_a_folder_with_something_else_in_it_is_refused(store):

@@ -20,7 +20,7 @@ from scansmith.game import Game
 from scansmith.methods import find_method
 from scansmith.methods.base import Method
 from scansmith.recipe import Facts, Recipe
-from scansmith.scan import Batch, RunError, SettingsError
+from scansmith.scan import Batch, DataError, RunError, SettingsError
 from scansmith.settings import Settings, load_settings
 from scansmith.train.checkpoint import load_weights, read_json
 from scansmith.train.loop import fit
@@ -103,7 +103,8 @@ def train(
 ) -> Path:
     """Train a method on a store; returns the run folder.
 
-    The data settings are the store's; a `data.` setting that contradicts them is an error.
+    The data settings are the store's; a `data.` setting that contradicts them is an error. Without
+    validation samples there are no validation metrics and no best checkpoint: run.json says why.
 
     Args:
         store: what `prepare` wrote for this method.
@@ -121,13 +122,16 @@ def train(
     game = kind(settings, opened.facts)
     shares = settings.train
     batches = Batches(opened, "train", shares.batch, shares.seed)
-    held_out = _fixed(opened, ("validation",))
+    held_out, validation = _held_out(opened)
+    if progress is not None and held_out is None:
+        progress(0, shares.steps, f"no validation: {validation}")
     shown = {name: _first(b, SHOWN) for name, b in (held_out or batches.fixed(SHOWN)).items()}
     record = {
         "method": method,
         "settings": settings.model_dump(mode="json"),
         "facts": opened.facts.model_dump(mode="json"),
         "store": str(Path(store).resolve()),
+        "validation": validation,
         "versions": versions(),
     }
     fit(
@@ -251,12 +255,16 @@ def _settings_for(
     return chosen
 
 
-def _fixed(store: Store, splits: tuple[str, ...], count: int = 16) -> dict[str, Batch] | None:
-    """An evenly spread set of samples of the first split that has any patient; None without."""
-    for split in splits:
-        if store.names(split):
-            return Batches(store, split, 1, 0).fixed(count)
-    return None
+def _held_out(store: Store, count: int = 16) -> tuple[dict[str, Batch] | None, str]:
+    """An evenly spread set of validation samples, or None; and in words what there is."""
+    names = store.names("validation")
+    if not names:
+        return None, "the split has no validation patients"
+    try:
+        drawn = Batches(store, "validation", 1, 0).fixed(count)
+    except DataError as error:  # a few patients, none of whom has what the method draws
+        return None, str(error)
+    return drawn, f"{len(names)} cases"
 
 
 def _first(batch: Batch, count: int) -> Batch:
