@@ -60,6 +60,15 @@ def test_literal_inputs_hand_over_the_answer():
     assert torch.equal(mask_map, w)
 
 
+def test_with_mask_to_both_the_image_path_sees_the_mask_map():
+    game, source = tiny(method__mask_to_both=True), slices()
+    seen = []
+    game.generator.image_path.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    image, mask_map, _ = game.inputs(source.image, game.mask(source))
+    game.generate(image, mask_map)
+    assert torch.equal(seen[0], torch.cat([image, mask_map], dim=1))
+
+
 def test_generator_terms_have_the_weights_of_table_2():
     game = tiny()
     game.critic = torch.nn.Conv2d(2, 1, 1)

@@ -66,6 +66,7 @@ class MaganNumbers(Section):
     inputs: Literal["masked", "literal"] = number(
         "masked", "literal: the real slice enters G, as the text says (leaks the answer)"
     )
+    mask_to_both: bool = number(False, "the image path sees the mask map too, at full resolution")
     dilation: Dilation = number(
         "after", "none is the paper's ablation; strided drops 3/4 of pixels"
     )
@@ -147,6 +148,7 @@ class Magan(Method):
             self.generator: torch.nn.Module = TwoPathUNet(
                 side,
                 numbers.base,
+                image_inputs=2 if numbers.mask_to_both else 1,
                 dilation=numbers.dilation,
                 skip=numbers.skip,
                 norm_kind=numbers.norm,
@@ -214,6 +216,8 @@ class Magan(Method):
         """G, whichever network it is."""
         if isinstance(self.generator, Pix2PixUNet):
             return self.generator(torch.cat([image, mask_map], dim=1))
+        if self.settings.method.mask_to_both:
+            image = torch.cat([image, mask_map], dim=1)
         return self.generator(image, mask_map)
 
     def play(self, batch: Mapping[str, Batch]) -> Scene:

@@ -68,6 +68,8 @@ class TwoPathUNet(nn.Module):
 
     Args:
         size: side in pixels, a power of two.
+        channels: of the map and of what is made.
+        image_inputs: channels of the image.
         tanh: bounded output; else linear.
     """
 
@@ -77,6 +79,7 @@ class TwoPathUNet(nn.Module):
         base: int = 64,
         *,
         channels: int = 1,
+        image_inputs: int = 1,
         dilation: Dilation = "after",
         skip: Skip = "add",
         attention: bool = True,
@@ -88,7 +91,7 @@ class TwoPathUNet(nn.Module):
         super().__init__()
         widths = path_widths(size, base)
         dilated = max(0, len(widths) - 5)
-        self.image_path = ContractingPath(channels, widths, dilated, dilation, norm_kind)
+        self.image_path = ContractingPath(image_inputs, widths, dilated, dilation, norm_kind)
         self.map_path = ContractingPath(channels, widths, dilated, dilation, norm_kind)
         self.skip = skip
         self.attention = nn.ModuleList()
@@ -133,7 +136,7 @@ class TwoPathUNet(nn.Module):
                 nn.init.constant_(module.weight, share)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor, mask_map: Tensor) -> Tensor:
-        """Two inputs (B, C, S, S) -> (B, C, S, S)."""
+        """(B, image_inputs, S, S) and (B, channels, S, S) -> (B, channels, S, S)."""
         a, b = self.image_path(image), self.map_path(mask_map)
         x = a[-1] + b[-1]
         skips = a[:-1]
