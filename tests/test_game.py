@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import pytest
 import torch
 
-from scansmith.game import ImagePool, critic_accuracy
+from scansmith.game import ImagePool
 
 
 def numbered(*numbers: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -48,10 +47,3 @@ def test_a_pool_keeps_its_own_copy() -> None:
         image.fill_(0)
     assert float(pool.slots[0][0]) == 7
     assert not shown.requires_grad
-
-
-def test_critic_accuracy_counts_real_and_fake_alike() -> None:
-    real = torch.tensor([0.9, 0.6, 0.4, 0.8])  # three of four right
-    fake = torch.tensor([0.1, 0.7])  # one of two right
-    assert critic_accuracy(real, fake) == pytest.approx((0.75 + 0.5) / 2)
-    assert critic_accuracy(torch.tensor([1.0]), torch.tensor([-1.0]), border=0.0) == 1.0

@@ -124,5 +124,5 @@ def test_weights_of_other_settings_are_refused(run, tmp_path):
     changed = tmp_path / "run"
     shutil.copytree(run / "checkpoints", changed / "checkpoints")
     (changed / "run.json").write_text(json.dumps(record))
-    with pytest.raises(RunError, match="do not fit"):
+    with pytest.raises(RunError, match="does not fit"):
         load_run(changed)

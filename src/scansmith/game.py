@@ -68,17 +68,6 @@ class Game(nn.Module, ABC):
         return {}
 
 
-def critic_accuracy(real: Tensor, fake: Tensor, border: float = 0.5) -> float:
-    """Share of a critic's decisions that are right, real and made ones counting alike.
-
-    Args:
-        real, fake: decisions of any shape; above `border` means "real".
-        border: 0.5 for least squares and probabilities, 0.0 for logits and hinge.
-    """
-    hits = (real > border).float().mean() + (fake <= border).float().mean()
-    return float(hits / 2)
-
-
 class ImagePool:
     """Old made images, so that a critic does not forget them.
 

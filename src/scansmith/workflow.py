@@ -22,7 +22,7 @@ from scansmith.methods.base import Method
 from scansmith.recipe import Facts, Recipe
 from scansmith.scan import Batch, DataError, RunError, SettingsError
 from scansmith.settings import Settings, load_settings
-from scansmith.train.checkpoint import load_weights, read_json
+from scansmith.train.checkpoint import load_weights, match, read_json
 from scansmith.train.loop import fit
 
 Progress = Callable[[int, int, str], None]
@@ -172,12 +172,7 @@ def load_run(
         ) from error
     method = kind(settings, facts)
     weights = load_weights(folder, which=which, ema=settings.train.ema > 0)
-    unfit = _unfit(method, weights)
-    if unfit:
-        raise RunError(
-            f"{folder}: weights do not fit the networks of {record['method']} ({unfit}). "
-            "The checkpoint belongs to other settings; restore the run folder as it was written."
-        )
+    match(weights, method.state_dict(), str(folder))
     method.load_state_dict(weights)
     method.to(device).eval()
     return LoadedRun(method, record, store, settings, weights_hash(weights))
@@ -271,17 +266,6 @@ def _first(batch: Batch, count: int) -> Batch:
     return Batch(
         batch.image[:count], batch.labels[:count], batch.cases[:count], batch.samples[:count]
     )
-
-
-def _unfit(method: Method, weights: dict[str, Tensor]) -> str:
-    expected = method.state_dict()
-    for name, tensor in expected.items():
-        if name not in weights:
-            return f"{name} is missing"
-        if weights[name].shape != tensor.shape:
-            return f"{name} is {tuple(weights[name].shape)}, expected {tuple(tensor.shape)}"
-    extra = sorted(set(weights) - set(expected))
-    return f"{extra[0]} is unknown" if extra else ""
 
 
 def _source(draws: dict[str, Batch], game: Method) -> Batch:

@@ -118,7 +118,7 @@ def trained(name, folder, steps, resume=False, seed=0):
     return load_weights(folder)
 
 
-def test_training_repeats_under_a_seed_and_differs_under_another(name, tmp_path):
+def test_training_repeats_to_the_bit_and_does_move(name, tmp_path):
     one, two = trained(name, tmp_path / "a", 2), trained(name, tmp_path / "b", 2)
     assert all(torch.equal(one[key], two[key]) for key in one)
     moved = trained(name, tmp_path / "c", 1)

@@ -14,7 +14,7 @@ from scansmith.studies import label_to_image, tumour_painting
 from scansmith.studies.contrast import Contrast, contrast_of
 from scansmith.studies.contrast import fills as fills_of
 from scansmith.studies.evolution import LABEL, evolution
-from scansmith.studies.tables import Slice, cell, table
+from scansmith.studies.tables import Slice, by_scan, cell, over_scans, table
 from scansmith.train.pictures import GAP, TITLE, save_grid
 from scansmith.workflow import SHOWN, prepare, train
 
@@ -76,6 +76,13 @@ def test_class_means_know_each_structures_mean():
     one = liver_slice(60.0)
     filled = label_to_image.class_means([one], 3)(one)
     np.testing.assert_allclose(filled, one.image)  # constant structures have no spread
+
+
+def test_a_scan_counts_once_however_many_slices_it_has():
+    slices = [liver_slice(case="a")] * 3 + [liver_slice(case="b")]
+    scans = by_scan(slices, [{"mae": 1.0}, {"mae": 2.0}, {"mae": 3.0}, {"mae": 6.0}])
+    assert scans == {"a/a": {"mae": 2.0}, "b/b": {"mae": 6.0}}
+    assert over_scans([scans])["mae"]["mean"] == 4.0  # over slices it would be 3
 
 
 def test_a_cell_shows_the_mean_with_its_interval():

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from scansmith.game import Game, Player, Scene, Terms, critic_accuracy
+from scansmith.game import Game, Player, Scene, Terms
+from scansmith.losses import accuracy
 from scansmith.scan import Batch
 from scansmith.settings import TrainSettings
 from scansmith.train import checkpoint, monitor
@@ -95,7 +96,7 @@ class TinyGan(Game):
 
     def watch(self, scene: Scene) -> dict[str, float]:
         real, fake = self.judge(scene, "real"), self.judge(scene, "made")
-        return {"accuracy": critic_accuracy(real, fake)}
+        return {"accuracy": float(accuracy(real, fake, threshold=0.5)[0])}
 
 
 def tiny_gan() -> TinyGan:

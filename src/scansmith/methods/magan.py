@@ -248,16 +248,20 @@ class Magan(Method):
             ),
         ]
 
+    def judge(self, scene: Scene, image: str) -> Tensor:
+        """D's map of logits for the real or the made slice, or the square that D sees of it."""
+        return self.critic(torch.cat([scene["seen_condition"], scene[f"seen_{image}"]], dim=1))
+
     def critic_loss(self, scene: Scene) -> Terms:
         """Eq. 4, minimised."""
-        real = self.critic(torch.cat([scene["seen_condition"], scene["seen_real"]], dim=1))
-        fake = self.critic(torch.cat([scene["seen_condition"], scene["seen_made"]], dim=1))
+        real = self.judge(scene, "real")
+        fake = self.judge(scene, "made")
         return {"L_D": losses.bce_critic(real, fake)}
 
     def generator_loss(self, scene: Scene) -> Terms:
         """Eq. 5: lambda_l1 L_L1 + lambda_adv L_adv (and L1 inside T, if wanted)."""
         numbers = self.settings.method
-        fake = self.critic(torch.cat([scene["seen_condition"], scene["seen_made"]], dim=1))
+        fake = self.judge(scene, "made")
         terms = {
             "L_L1": numbers.lambda_l1 * losses.l1(scene["real"], scene["made"]),
             "L_adv": numbers.lambda_adv * losses.bce_generator(fake),
@@ -270,8 +274,8 @@ class Magan(Method):
     @torch.no_grad()
     def watch(self, scene: Scene) -> dict[str, float]:
         """How often D is right; half each is chance."""
-        real = self.critic(torch.cat([scene["seen_condition"], scene["seen_real"]], dim=1))
-        fake = self.critic(torch.cat([scene["seen_condition"], scene["seen_made"]], dim=1))
+        real = self.judge(scene, "real")
+        fake = self.judge(scene, "made")
         on_real, on_fake = losses.accuracy(real, fake, threshold=0.0)
         return {"D.accuracy_real": float(on_real), "D.accuracy_fake": float(on_fake)}
 

@@ -2,10 +2,10 @@
 
     python -m scansmith.studies.label_to_image STORE --out DIR NAME=RUN[,RUN...] ...
 
-Every labelled test slice is made anew from its label map. A control without a network fills each
-structure with its mean of the training split and adds its spread as noise. The Frechet distance is
-that of radiomics-like features between the made and the real test slices, set beside the distance
-between two halves of the real patients.
+Every labelled test slice is made anew from its label map; each scan counts once. A control without
+a network fills each structure with its mean of the training split and adds its spread as noise. The
+Frechet distance is that of radiomics-like features between the made and the real test slices, set
+beside the distance between two halves of the real patients.
 """
 
 from __future__ import annotations
@@ -26,21 +26,13 @@ from scansmith.evaluate.distance import frechet_distance, standardised
 from scansmith.evaluate.features import case_features
 from scansmith.evaluate.spread import compare
 from scansmith.scan import Batch
-from scansmith.studies.tables import Slice, cell, summary, table
+from scansmith.studies.tables import Slice, by_scan, cell, over_scans, slices_of, table
 from scansmith.workflow import load_run
 
 
-def network_slices(store: Store, split: str) -> list[Slice]:
-    """Labelled slices in network range: label-to-image methods share one range over scans."""
-    found = []
-    for name in store.names(split):
-        images, labels = store.volume(name)
-        found += [
-            Slice(name, store.cases[name].patient, image[0], label)
-            for image, label in zip(images, labels, strict=True)
-            if label.any()
-        ]
-    return found
+def labelled_slices(store: Store, split: str) -> list[Slice]:
+    """Labelled slices in network range, which all scans share."""
+    return slices_of(store, split, lambda label: bool(label.any()), raw=False)
 
 
 def class_means(training: Sequence[Slice], structures: int) -> Callable[[Slice], np.ndarray]:
@@ -94,11 +86,10 @@ def distance(real: dict[str, np.ndarray], made: dict[str, np.ndarray]) -> dict[s
 
 def study(store: Store, runs: dict[str, list[Path]]) -> dict[str, Any]:
     """All measures of the control and the runs; see the head of this file."""
-    training, test = network_slices(store, "train"), network_slices(store, "test")
+    training, test = labelled_slices(store, "train"), labelled_slices(store, "test")
     codec = store.facts.codecs[0]
     window = (codec.low or 0.0, codec.high or 1.0)
     data_range = window[1] - window[0]
-    patients = [one.patient for one in test]
     real_features = features(test, [one.image for one in test], window)
     makers = {"class means + noise": [class_means(training, len(store.facts.structures))]}
     makers |= {name: [maker(folder) for folder in folders] for name, folders in runs.items()}
@@ -106,15 +97,15 @@ def study(store: Store, runs: dict[str, list[Path]]) -> dict[str, Any]:
         "store": store.facts.fingerprint,
         "data_range": data_range,
         "slices": {"train": len(training), "test": len(test)},
-        "test patients": sorted(set(patients)),
+        "test patients": sorted({one.patient for one in test}),
         "made": {},
     }
     for name, seeds in makers.items():
-        rows: list[dict[str, float]] = []
+        scans = []
         distances = []
         for make in seeds:
             images = [make(one) for one in test]
-            rows += [
+            rows = [
                 {
                     "psnr": fidelity.psnr(one.image, image, data_range),
                     "ssim": fidelity.ssim(one.image, image, data_range),
@@ -125,8 +116,9 @@ def study(store: Store, runs: dict[str, list[Path]]) -> dict[str, Any]:
                 }
                 for one, image in zip(test, images, strict=True)
             ]
+            scans.append(by_scan(test, rows))
             distances.append(distance(real_features, features(test, images, window)))
-        result["made"][name] = summary(rows, patients * len(seeds)) | {"frechet": distances}
+        result["made"][name] = over_scans(scans) | {"frechet": distances}
     return result
 
 
@@ -159,7 +151,7 @@ def as_markdown(result: dict[str, Any]) -> str:
 
 def picture(store: Store, runs: dict[str, list[Path]], count: int = 8) -> np.ndarray:
     """Test slices side by side, uint8: labels, each run, real."""
-    test = network_slices(store, "test")
+    test = labelled_slices(store, "test")
     chosen = [test[i] for i in np.linspace(0, len(test) - 1, min(count, len(test))).astype(int)]
     makers = [maker(folders[0]) for folders in runs.values()]
     structures = len(store.facts.structures)

@@ -14,7 +14,7 @@ from scansmith.evaluate.spread import mean_of_patients
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice in raw units.
+    """One slice, in raw units or in network range.
 
     Attributes:
         image: float32 (H, W).
@@ -27,18 +27,39 @@ class Slice:
     labels: np.ndarray
 
 
-def slices_of(store: Store, split: str, keep: Callable[[np.ndarray], bool]) -> list[Slice]:
-    """The slices of a split whose labels are kept by `keep`, decoded to raw units."""
+def slices_of(
+    store: Store, split: str, keep: Callable[[np.ndarray], bool], *, raw: bool = True
+) -> list[Slice]:
+    """The slices of a split whose labels are kept by `keep`; `raw`: decoded to raw units."""
     found = []
     for name in store.names(split):
         images, labels = store.volume(name)
         codec, patient = store.codec(name), store.cases[name].patient
         found += [
-            Slice(name, patient, codec.decode(image[0]), label)
+            Slice(name, patient, codec.decode(image[0]) if raw else image[0], label)
             for image, label in zip(images, labels, strict=True)
             if keep(label)
         ]
     return found
+
+
+def by_scan(
+    slices: Sequence[Slice], rows: Sequence[dict[str, float]]
+) -> dict[str, dict[str, float]]:
+    """Mean scores of each scan, "patient/case" -> measure -> value: a scan counts once."""
+    grouped: dict[str, list[dict[str, float]]] = {}
+    for one, row in zip(slices, rows, strict=True):
+        grouped.setdefault(f"{one.patient}/{one.case}", []).append(row)
+    return {
+        case: {name: float(np.nanmean([row[name] for row in found])) for name in found[0]}
+        for case, found in grouped.items()
+    }
+
+
+def over_scans(runs: Sequence[dict[str, dict[str, float]]]) -> dict[str, Any]:
+    """Means over the scans of all runs (see `by_scan`), with intervals over patients."""
+    pairs = [(case.partition("/")[0], row) for run in runs for case, row in run.items()]
+    return summary([row for _, row in pairs], [patient for patient, _ in pairs])
 
 
 def summary(

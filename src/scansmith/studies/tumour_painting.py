@@ -33,7 +33,7 @@ from scansmith.labels.place import edit_labels
 from scansmith.methods.magan import Magan, feathered
 from scansmith.scan import Batch, DataError
 from scansmith.studies.contrast import Contrast, contrast_of, contrasts, fills, spread
-from scansmith.studies.tables import Slice, cell, slices_of, summary, table
+from scansmith.studies.tables import Slice, by_scan, cell, over_scans, slices_of, summary, table
 from scansmith.workflow import load_run
 
 MEASURES = ("psnr", "ssim", "mae", "bias", "sd_ratio")
@@ -135,14 +135,8 @@ class Ground:
     def score(self, paint: Callable[[Slice], np.ndarray]) -> dict[str, dict[str, float]]:
         """Mean scores of each test scan, by patient and case: a scan counts once."""
         data_range = self.store.facts.codecs[0].data_range
-        by_case: dict[str, list[dict[str, float]]] = {}
-        for one in self.test:
-            found = scores(one, paint(one), self.lesion, data_range)
-            by_case.setdefault(f"{one.patient}/{one.case}", []).append(found)
-        return {
-            case: {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
-            for case, rows in by_case.items()
-        }
+        rows = [scores(one, paint(one), self.lesion, data_range) for one in self.test]
+        return by_scan(self.test, rows)
 
 
 def study(runs: dict[str, list[Path]], least_pixels: int = 8) -> dict[str, Any]:
@@ -173,7 +167,7 @@ def study(runs: dict[str, list[Path]], least_pixels: int = 8) -> dict[str, Any]:
         "test slices": [len(ground.test) for ground in tested.values()],
         "test scans": [sorted({s.case for s in ground.test}) for ground in tested.values()],
         "training contrast": [vars(ground.contrast) for ground in tested.values()],
-        "painted": {name: _pooled(found) for name, found in gathered.items()},
+        "painted": {name: over_scans(found) for name, found in gathered.items()},
         "by scan": gathered,
         "better than": {
             other: differences(gathered[first], gathered[other]) for other in runs if other != first
@@ -195,12 +189,6 @@ def differences(
     if not found:
         return None
     return summary([row for _, row in found], [patient for patient, _ in found])
-
-
-def _pooled(found: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
-    """Mean over scans and runs, with its interval over patients."""
-    pairs = [(case.partition("/")[0], row) for run in found for case, row in run.items()]
-    return summary([row for _, row in pairs], [patient for patient, _ in pairs])
 
 
 def as_markdown(result: dict[str, Any]) -> str:
