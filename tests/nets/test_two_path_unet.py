@@ -62,11 +62,11 @@ def test_without_dilation_the_generator_has_as_many_parameters():
 
 def test_attention_follows_equations_1_and_2():
     torch.manual_seed(0)
-    attend = CrossAttention(8)
-    image_path, map_path = torch.randn(1, 8, 3, 2), torch.randn(1, 8, 3, 2)
+    attend = CrossAttention(32)  # keys of 4 channels: a division by sqrt(4) would show
+    image_path, map_path = torch.randn(1, 32, 3, 2), torch.randn(1, 32, 3, 2)
     a, b = attend.key(image_path)[0].flatten(1), attend.query(map_path)[0].flatten(1)
     v = attend.value(image_path)[0].flatten(1)
-    expected = torch.zeros(8, 6)
+    expected = torch.zeros(32, 6)
     for j in range(6):
         scores = torch.stack([(a[:, i] * b[:, j]).sum() for i in range(6)]).exp()
         for i in range(6):
@@ -111,3 +111,20 @@ def test_every_parameter_takes_part():
     ]
     # Biases before an instance norm, and key biases before a softmax, are cancelled exactly.
     assert not [name for name in silent if not name.endswith("bias")]
+
+
+def test_when_skips_lead_dilated_convolutions_start_near_the_identity_and_the_decoder_faint():
+    torch.manual_seed(0)
+    generator = TwoPathUNet(64, 8)
+    for module in generator.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.normal_(module.weight, 0.0, 0.02)
+            torch.nn.init.zeros_(module.bias)
+    generator.let_skips_lead(share=0.1)
+    dilated = generator.image_path.blocks[0][1]  # one of log2(64) - 5 = 1 dilated blocks
+    x = torch.randn(1, 8, 16, 16)
+    # 8 channels x 9 taps of N(0, 0.02): the noise has sd 0.02 sqrt(72) = 0.17 beside the identity.
+    assert (dilated(x) - x).std() < 0.25
+    scales = [m.weight for m in generator.up.modules() if getattr(m, "affine", False)]
+    assert scales
+    assert all((scale == 0.1).all() for scale in scales)
