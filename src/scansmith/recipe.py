@@ -6,6 +6,7 @@ A method states a `Recipe`. Preparing turns raw scans into what it asks for, and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -79,13 +80,38 @@ class Draw(_Plain):
     """One kind of sample that a training step draws, under the name by which `play` finds it.
 
     A sample qualifies if each structure of `has` covers at least `min_pixels` pixels in it, and
-    no structure of `lacks` occurs. Structures go by name; "*" means any but the background.
+    no structure of `lacks` occurs. Structures go by name; "*" means any but background and context.
+
+    With `each_modality` a step gets one sample for each modality, under "NAME.MODALITY", each
+    drawn on its own: modalities of different patients, as if they had never been registered.
     """
 
     name: str
     has: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
     min_pixels: int = 1
+    each_modality: bool = False
+
+    def names(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
+        """The names under which `play` finds its samples."""
+        if not self.each_modality:
+            return (self.name,)
+        return tuple(f"{self.name}.{modality}" for modality in modalities)
+
+
+class Regions(_Plain):
+    """Structures that preparing adds where nothing is labelled, so that a map says what is there.
+
+    kind "foreground": "context", the largest connected piece of the scan that differs from its
+        surroundings in the first modality, holes filled: the brain of a skull-stripped scan.
+    kind "kmeans": "context 1" to "context `classes`", from dark to bright: clusters of the first
+        modality's values, smoothed by a Gaussian of sd `smooth`.
+    They move with the labels when these are edited, and are never written to label files.
+    """
+
+    kind: Literal["foreground", "kmeans"]
+    classes: int = Field(4, ge=2, le=16)
+    smooth: float = Field(1.0, ge=0, description="sd in voxels of the prepared grid")
 
 
 class Edits(_Plain):
@@ -93,11 +119,18 @@ class Edits(_Plain):
 
     kind "place": lesions of the bank, reshaped, are set into `organ` where it is free of `lesion`.
     kind "deform": the whole label map is moved and bent by a small random transformation.
+    kind "reshape": the lesion is flipped, turned, scaled and bent where it is, inside `organ`.
+    kind "redraw": the lesion is moved, turned or shrunk anywhere; all else becomes background.
+    kind "keep": labels stay; for methods that make them.
+    `unit` is what one synthetic case is made from: a whole source case, or one sample of the draw
+    named `draw`.
     """
 
-    kind: Literal["place", "deform"]
+    kind: Literal["place", "deform", "reshape", "redraw", "keep"]
     lesion: tuple[str, ...] = ()
     organ: tuple[str, ...] = ()
+    unit: Literal["case", "sample"] = "case"
+    draw: str = ""
 
 
 class Recipe(_Plain):
@@ -116,6 +149,8 @@ class Recipe(_Plain):
             image's surroundings (the value of all its corners, else its minimum; 0 for codecs
             that look at the foreground only).
         balance: "case" draws a case first, then one of its samples; "sample" draws all alike.
+        regions: structures to add where nothing is labelled; None: none.
+        tasks: what else can be made than by `edits`: name -> the edits for it.
         split: shares of patients for training, validation and test.
         settings: the data settings that the recipe was stated from, for training to take up.
     """
@@ -133,7 +168,9 @@ class Recipe(_Plain):
     min_foreground: float = 0.0
     draws: tuple[Draw, ...] = (Draw(name="real"),)
     balance: Literal["case", "sample"] = "sample"
+    regions: Regions | None = None
     edits: Edits = Edits(kind="deform")
+    tasks: Mapping[str, Edits] = Field(default_factory=dict)
     split: tuple[float, float, float] = (0.8, 0.0, 0.2)
     seed: int = 0
     settings: dict[str, Any] = Field(default_factory=dict)

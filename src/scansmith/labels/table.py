@@ -21,6 +21,14 @@ _SYNONYMS = {
 }  # fmt: skip
 
 
+CONTEXT = "context"
+
+
+def is_context(structure: str) -> bool:
+    """Whether a structure says what lies round the labels: added in preparing, never written."""
+    return structure == CONTEXT or structure.startswith(f"{CONTEXT} ")
+
+
 def plain_name(name: str) -> str:
     """A structure name in lower case with single spaces."""
     return " ".join(name.replace("_", " ").lower().split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -11,8 +12,23 @@ from torch import Tensor
 
 from scansmith.game import Game
 from scansmith.recipe import Facts, Recipe
-from scansmith.scan import Batch
+from scansmith.scan import Batch, SettingsError
 from scansmith.settings import Settings
+
+
+@dataclass(frozen=True)
+class Made:
+    """Made samples.
+
+    Attributes:
+        image: (B, C, *S), network range.
+        labels: int64 (B, *S), structure indices of what the image shows.
+        notes: what is to be recorded of each sample, JSON-able; empty or B of them.
+    """
+
+    image: Tensor
+    labels: Tensor
+    notes: tuple[Mapping[str, Any], ...] = ()
 
 
 class Method(Game):
@@ -49,6 +65,28 @@ class Method(Game):
         Returns:
             (B, C, *S) in network range. Call it in evaluation mode, without gradients.
         """
+
+    def sample(self, source: Batch, chance: torch.Generator, task: str = "") -> Made:
+        """Make images and say what they show: the labels of `source`, unless a method makes both.
+
+        Args:
+            source, chance: as for `make`.
+            task: one of the recipe's `tasks`; "": what its `edits` are for.
+        """
+        return Made(self.make(source, chance), source.labels)
+
+    def heal(self, image: Tensor) -> Tensor:
+        """Images without their lesions: (B, C, *S), network range, in and out."""
+        raise SettingsError(f"{self.name}: cannot heal scans. Use a run of ant-gan.")
+
+    def translate(self, image: Tensor, source: int, target: int) -> Tensor:
+        """One modality drawn from another: (B, C, *S) -> (B, 1, *S); `source`, `target` in 0..C-1.
+
+        Of `image` only the modality `source` is looked at.
+        """
+        raise SettingsError(
+            f"{self.name}: cannot translate modalities. Use a run of registered-multimodal."
+        )
 
     def panels(self, source: Batch, chance: torch.Generator) -> dict[str, Tensor]:
         """Pictures for sample grids: title -> (B, C, *S) in network range or labels (B, *S)."""

@@ -39,6 +39,7 @@ from scansmith.scan import Batch, SettingsError
 from scansmith.settings import DataSettings, Section, Settings, TrainSettings, number
 
 WHITE_RAW = 4096.0  # "white" in raw units, paper 2.1
+ENOUGH_ORGAN = 50  # pixels of the organ that tell its mean
 
 
 class MaganData(DataSettings):
@@ -89,6 +90,10 @@ class MaganNumbers(Section):
     )
     critic_base: int = number(0, "channels of D's first layer; 0: as base", ge=0)
     critic_slope: float = number(0.2, "of D's LeakyReLU; 0 is the text's ReLU", "pix2pix", ge=0)
+    level: Literal["absolute", "organ"] = number(
+        "absolute", "organ: G and D see intensities relative to the organ's mean in the slice"
+    )
+    level_raw: float = number(100.0, "organ's mean, raw units, in slices that hardly show it")
     jitter: float = number(0.0, "training: random shift and gain of intensities up to this", ge=0)
     flip: bool = number(False, "training: mirror slices left-right and front-back at random")
     paste: Literal["none", "hard", "feather"] = number(
@@ -143,6 +148,7 @@ class Magan(Method):
         super().__init__(settings, facts)
         numbers, side = settings.method, facts.size[0]
         self.lesion = facts.structures.index(standard_name(settings.data.lesion))
+        self.organ = facts.structures.index(standard_name(settings.data.organ))
         tanh = settings.data.intensity == "window"
         if numbers.generator == "magan":
             self.generator: torch.nn.Module = TwoPathUNet(
@@ -174,6 +180,7 @@ class Magan(Method):
         codec = facts.codecs[0]
         self.white = float(codec.encode(torch.tensor(WHITE_RAW).numpy()))
         self.zero = float(codec.encode(torch.tensor(0.0).numpy()))
+        self.usual_level = float(codec.encode(torch.tensor(numbers.level_raw).numpy()))
 
     @classmethod
     def recipe(cls, settings: Settings) -> Recipe:
@@ -222,7 +229,8 @@ class Magan(Method):
 
     def play(self, batch: Mapping[str, Batch]) -> Scene:
         """Whiten the tumours and have G paint them."""
-        r, t = self.augment(batch["abnormal"].image, self.mask(batch["abnormal"]))
+        samples = batch["abnormal"]
+        r, t = self.augment(self.limited(samples.image - self.levels(samples)), self.mask(samples))
         image, mask_map, w = self.inputs(r, t)
         made = self.generate(image, mask_map)
         scene = {"real": r, "made": made, "condition": w, "mask": t}
@@ -281,8 +289,26 @@ class Magan(Method):
 
     def paint(self, source: Batch) -> Tensor:
         """G's whole output for the lesions in the labels, (B, 1, S, S)."""
-        image, mask_map, _ = self.inputs(source.image, self.mask(source))
-        return self.generate(image, mask_map)
+        levels = self.levels(source)
+        image, mask_map, _ = self.inputs(self.limited(source.image - levels), self.mask(source))
+        return self.limited(self.generate(image, mask_map) + levels)
+
+    def levels(self, source: Batch) -> Tensor:
+        """What is subtracted from each slice, network range: (B, 1, 1, 1); zeros if absolute.
+
+        The mean of the organ around the lesions, so of what is seen of it: never of the lesion.
+        """
+        levels = torch.zeros_like(source.image[:, :1, :1, :1])
+        if self.settings.method.level == "organ":
+            organ = (source.labels == self.organ).unsqueeze(1)
+            pixels = organ.sum(dim=(2, 3), keepdim=True)
+            mean = (source.image * organ).sum(dim=(2, 3), keepdim=True) / pixels.clamp(min=1)
+            levels = torch.where(pixels >= ENOUGH_ORGAN, mean, self.usual_level)
+        return levels
+
+    def limited(self, image: Tensor) -> Tensor:
+        """Clipped to the network range, where the codec clips."""
+        return image.clamp(-1, 1) if self.settings.data.intensity == "window" else image
 
     def make(self, source: Batch, chance: torch.Generator) -> Tensor:
         """Paint every lesion of the labels; outside them as `paste` says."""
@@ -329,9 +355,7 @@ class Magan(Method):
             gain, shift = numbers.jitter * (
                 2 * torch.rand(2, samples, 1, 1, 1, device=r.device) - 1
             )
-            r = r * (1 + gain) + shift
-            if self.settings.data.intensity == "window":
-                r = r.clamp(-1, 1)
+            r = self.limited(r * (1 + gain) + shift)
         return r, t
 
 
