@@ -35,11 +35,13 @@ class Batches:
             DataError: a draw has no sample in this split.
         """
         self.store, self.batch, self.seed = store, batch, seed
-        draws = store.recipe.draws
+        found = {draw: places(store, split, draw) for draw in store.recipe.draws}
         self.places: dict[str, list[list[Place]]] = {
-            draw.name: _places(store, split, draw) for draw in draws
+            name: cases
+            for draw, cases in found.items()
+            for name in draw.names(store.facts.modalities)
         }
-        empty = [draw for draw in draws if not self.places[draw.name]]
+        empty = [draw for draw, cases in found.items() if not cases]
         if empty:
             raise DataError("\n".join(_nothing(store, split, draw) for draw in empty))
 
@@ -91,7 +93,7 @@ class Batches:
         )
 
 
-def _places(store: Store, split: str, draw: Draw) -> list[list[Place]]:
+def places(store: Store, split: str, draw: Draw) -> list[list[Place]]:
     """Samples that a draw may take, grouped by case; cases without any are not there."""
     groups = []
     for case in store.names(split):

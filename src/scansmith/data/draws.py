@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from scansmith.labels.table import LabelTable
+from scansmith.labels.table import LabelTable, is_context
 from scansmith.recipe import Draw
 
-#: In a draw: any structure but the background.
+#: In a draw: any structure but the background and its regions.
 ANY = "*"
 
 
@@ -40,5 +40,6 @@ def count_pixels(labels: np.ndarray, structures: int) -> np.ndarray:
 
 def _pixels(structure: str, counts: np.ndarray, table: LabelTable) -> np.ndarray:
     if structure == ANY:
-        return counts[:, 1:].sum(axis=1)
+        named = [k for k, name in enumerate(table.structures) if k and not is_context(name)]
+        return counts[:, named].sum(axis=1)
     return counts[:, table.index(structure)]

@@ -8,7 +8,7 @@ from scansmith.data.draws import ANY, qualifying
 from scansmith.data.intensity import Statistics, fit_codec
 from scansmith.data.layouts import DataSet
 from scansmith.data.prepare_case import Finding, Task
-from scansmith.labels.table import standard_name
+from scansmith.labels.table import is_context, standard_name
 from scansmith.recipe import Recipe
 from scansmith.scan import CaseFiles, Problem, SettingsError
 
@@ -91,10 +91,12 @@ def needs_labels(recipe: Recipe) -> bool:
 
 
 def _structures_named(recipe: Recipe) -> list[str]:
-    named = [*recipe.needs, *recipe.structures, *recipe.edits.lesion, *recipe.edits.organ]
+    named = [*recipe.needs, *recipe.structures]
+    for edits in (recipe.edits, *recipe.tasks.values()):
+        named += [*edits.lesion, *edits.organ]
     for draw in recipe.draws:
         named += [*draw.has, *draw.lacks]
-    return [name for name in dict.fromkeys(named) if name != ANY]
+    return [name for name in dict.fromkeys(named) if name != ANY and not is_context(name)]
 
 
 def _missing_files(files: CaseFiles, modalities: Sequence[str], recipe: Recipe) -> list[Problem]:

@@ -21,6 +21,7 @@ from scansmith.data.intensity import fit_codecs, merge
 from scansmith.data.layouts import DataSet, find_layout
 from scansmith.data.needs import check_recipe, same_images, unmet, unserved
 from scansmith.data.prepare_case import Finding, Task, alone, pack_case, read_case
+from scansmith.data.regions import with_regions
 from scansmith.data.split import split_patients
 from scansmith.data.store import FORMAT, Store, StoredCase, write_json
 from scansmith.labels.table import LabelTable
@@ -144,7 +145,9 @@ def _content_problems(
 def _tasks(
     dataset: DataSet, recipe: Recipe, splits: Mapping[str, str], folder: Path | None
 ) -> list[Task]:
-    kept = dataset.table.keep(recipe.structures)
+    kept = with_regions(
+        dataset.table.keep(recipe.structures), recipe.regions, max(dataset.table.known)
+    )
     modalities = recipe.modalities or dataset.modalities
     rule = f"{FORMAT} {recipe.model_dump_json()} {_names(dataset.table)} {modalities}"
     tasks = []

@@ -17,6 +17,7 @@ import numpy as np
 
 from scansmith.data.draws import count_pixels, qualifying
 from scansmith.data.intensity import Statistics, fit_codecs, measure
+from scansmith.data.regions import add_regions, region_names
 from scansmith.data.resample import (
     axis_codes,
     fit_axes,
@@ -161,6 +162,12 @@ def to_grid(scan: Scan, task: Task) -> Prepared:
     if zero_means_nothing:
         moved[resample_nearest(image == 0, axes, pad=1)] = 0
     labels = resample_nearest(indices, axes)
+    if recipe.regions is not None:
+        air = moved[0] == 0 if zero_means_nothing else ~_apart(moved, outside)[0]
+        if recipe.regions.kind == "kmeans" and not zero_means_nothing:
+            air = np.zeros_like(air)  # dark tissue may look like air: leave it to the clusters
+        first_region = len(task.kept.structures) - len(region_names(recipe.regions))
+        labels = add_regions(moved[0], labels, air, recipe.regions, first_region)
     first, last, left_out = _enough(moved, outside, recipe)
     if recipe.dims == 2:
         moved, labels = moved[:, first:last].transpose(1, 0, 2, 3), labels[first:last]
@@ -204,9 +211,7 @@ def _enough(
     image: np.ndarray, outside: np.ndarray, recipe: Recipe
 ) -> tuple[int, int, tuple[int, ...]]:
     """Samples with enough in them: first, end, and those between that have too little."""
-    apart = np.abs(image - outside.astype(np.float32).reshape(-1, 1, 1, 1))
-    rounding = 1e-5 * np.abs(image).max(axis=(1, 2, 3), keepdims=True)
-    above = (apart > rounding).any(axis=0)
+    above = _apart(image, outside).any(axis=0)
     shares = above.mean(axis=(1, 2)) if recipe.dims == 2 else above.mean(keepdims=True).ravel()
     enough = np.flatnonzero(shares >= recipe.min_foreground)
     if not len(enough):
@@ -214,6 +219,13 @@ def _enough(
     first, end = int(enough[0]), int(enough[-1]) + 1
     missing = sorted(set(range(first, end)) - set(enough.tolist()))
     return first, end, tuple(sample - first for sample in missing)
+
+
+def _apart(image: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """Where an image (C, D, H, W) is not what surrounds it, beyond rounding."""
+    apart = np.abs(image - outside.astype(np.float32).reshape(-1, 1, 1, 1))
+    rounding = 1e-5 * np.abs(image).max(axis=(1, 2, 3), keepdims=True)
+    return apart > rounding
 
 
 def _measure(prepared: Prepared, counts: np.ndarray, task: Task) -> tuple[Statistics, ...]:

@@ -213,24 +213,32 @@ class Store:
         image: np.ndarray,
         labels: np.ndarray | None,
         name: str | None = None,
+        first: int | None = None,
     ) -> Scan:
         """A scan from samples on this case's grid: raw units, the source's orientation and values.
+
+        Regions that preparing added to the labels are background in it.
 
         Args:
             image: (N, C, *S) in network range.
             labels: (N, *S) structure indices; None for an image without labels.
             name: of the new scan; the case's own if None.
+            first: sample number of the first of some samples that follow each other; None: the
+                arrays hold all of the case.
         Raises:
             DataError: the arrays are not on the case's grid.
         """
         stored = self._case(case)
-        self._same_grid(case, image, labels)
+        self._same_grid(case, image, labels, first)
         raw = np.stack([codec.decode(image[:, c]) for c, codec in enumerate(stored.codecs)])
-        turned, affine = from_standard(self._as_volume(raw), stored.affine, stored.axis_codes)
+        start = stored.affine.copy()
+        start[:3, 3] += (first or 0) * start[:3, 2]
+        turned, affine = from_standard(self._as_volume(raw), start, stored.axis_codes)
         values = None
         if labels is not None:
-            decoded = self._as_volume(self.table.decode(labels)[None])[0]
-            values, _ = from_standard(decoded, stored.affine, stored.axis_codes)
+            named = np.where(labels < len(self.table.written.values), labels, 0)
+            decoded = self._as_volume(self.table.written.decode(named)[None])[0]
+            values, _ = from_standard(decoded, start, stored.axis_codes)
         new = case if name is None else name
         return Scan(new, turned, affine, self.facts.modalities, values, stored.patient)
 
@@ -238,8 +246,11 @@ class Store:
         """(C, N, *S) to (C, D, H, W)."""
         return array if self.recipe.dims == 2 else array[:, 0]
 
-    def _same_grid(self, case: str, image: np.ndarray, labels: np.ndarray | None) -> None:
-        grid = (self._case(case).samples, *self.recipe.size)
+    def _same_grid(
+        self, case: str, image: np.ndarray, labels: np.ndarray | None, first: int | None
+    ) -> None:
+        left = self._case(case).samples - (first or 0)
+        grid = (left if first is None else min(len(image), left), *self.recipe.size)
         wanted = (grid[0], len(self.facts.modalities), *grid[1:])
         if image.shape != wanted or (labels is not None and labels.shape != grid):
             found = "none" if labels is None else labels.shape

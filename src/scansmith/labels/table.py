@@ -124,6 +124,12 @@ class LabelTable:
         return LabelTable(kept | {a: kept[v] for a, v in self.aliases.items() if v in kept})
 
     @property
+    def written(self) -> LabelTable:
+        """The table of what label files hold: without regions that preparing added."""
+        chosen = {v: n for v, n in self.names.items() if not is_context(n)}
+        return LabelTable(chosen | {a: chosen[v] for a, v in self.aliases.items() if v in chosen})
+
+    @property
     def colours(self) -> np.ndarray:
         """RGB in 0..1, (K, 3); the background is black, the hues of the others are far apart."""
         hues = (np.arange(len(self.values)) * 0.381966) % 1.0  # golden angle: neighbours differ

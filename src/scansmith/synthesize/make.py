@@ -28,6 +28,7 @@ def synthesize(
     layout: str = "nnunet",
     shard: tuple[int, int] | None = None,
     resume: bool = False,
+    task: str = "",
     edit: bool = True,
     split: str = "train",
     lesions: tuple[int, int] = (1, 3),
@@ -49,6 +50,7 @@ def synthesize(
             the run's training is told in the data card, and of each case in provenance.jsonl.
         shard: (i, n) makes part i of n, i from 1. Parts may share `out`; if not, copy their
             folders into one and run any of them there with `resume`.
+        task: what to make, for methods that have several tasks; "": their first.
         edit: change the labels as the method's recipe says. Without, each case is a paired
             reconstruction of a source case, under that case's name.
         split: patients whose cases are taken. The default keeps held-out patients out.
@@ -59,7 +61,7 @@ def synthesize(
     Raises:
         SettingsError, DataError, RunError: with all that is to be mended.
     """
-    order = Order(cases, seed, layout, edit, split, lesions, from_healthy, shard or (1, 1))
+    order = Order(cases, seed, layout, task, edit, split, lesions, from_healthy, shard or (1, 1))
     loaded = load_run(run, device=str(choose_device(device)))
     keep_freed_memory()
     own = Store.open(loaded.store) if source is None or loaded.store.is_dir() else None
@@ -130,6 +132,7 @@ def synthesize_with(
     sources = Sources(
         store,
         order.seed,
+        task=order.task,
         edit=order.edit,
         split=order.split,
         lesions=order.lesions,

@@ -15,13 +15,14 @@ class Order:
     Attributes:
         cases: numbers 0..cases-1; None: every source case once.
         edit: change the labels; False: reconstruct each source case under its own name.
-        split, lesions, from_healthy: as for `Sources`.
+        task, split, lesions, from_healthy: as for `Sources`.
         shard: (i, n), make the numbers with number % n == i - 1.
     """
 
     cases: int | None
     seed: int
     layout: str = "nnunet"
+    task: str = ""
     edit: bool = True
     split: str = "train"
     lesions: tuple[int, int] = (1, 3)

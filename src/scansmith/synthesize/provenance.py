@@ -20,6 +20,11 @@ _EDITS = {
 training patients; `provenance.jsonl` says which, and where.
 Lesions that the source case had were grown by an irregular rim, and are drawn anew as well.""",
     "deform": """The labels were moved and bent before drawing; `provenance.jsonl` says how.""",
+    "reshape": """Lesions of the source cases were flipped, turned, scaled and bent in their labels
+before drawing; `provenance.jsonl` says how.""",
+    "redraw": """Lesion labels of training patients were moved, turned or shrunk before drawing;
+`provenance.jsonl` says how.""",
+    "keep": """The method made image and labels from source images; labels say what it changed.""",
     "none": """Labels are those of the source cases, unchanged: each case is a reconstruction of
 one real case and is called like it. Keep it on the same side of a split as that case's patient.""",
 }

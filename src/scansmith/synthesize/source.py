@@ -7,16 +7,20 @@ whoever makes it, and whatever was made before it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 
+from scansmith.data.batches import places
 from scansmith.data.store import Store
 from scansmith.labels.bank import LesionBank, cut_lesions
 from scansmith.labels.place import edit_labels
+from scansmith.labels.table import CONTEXT, is_context
 from scansmith.methods.base import Method
-from scansmith.scan import DataError
+from scansmith.recipe import Edits, Recipe
+from scansmith.scan import DataError, SettingsError
 
 Purpose = Literal["edit", "make", "order"]
 _PURPOSES: dict[Purpose, int] = {"edit": 1, "make": 2, "order": 3}
@@ -36,6 +40,7 @@ class Source:
     Attributes:
         number: of the synthetic case.
         case: name in the store.
+        first: number of the first of its N samples in the case: 0 for a whole case.
         image: float32 (N, C, *S), network range, as it was.
         labels: uint8 (N, *S), structure indices, edited.
         edits: what was done to the labels, for the record; empty: nothing.
@@ -43,15 +48,21 @@ class Source:
 
     number: int
     case: str
+    first: int
     image: np.ndarray
     labels: np.ndarray
     edits: dict[str, Any]
 
 
+Place = tuple[str, int | None]
+"""A case of a store, whole, or one of its samples."""
+
+
 class Sources:
-    """The cases of a store that can be drawn on, in a seeded order that goes round and round.
+    """What of a store can be drawn on, in a seeded order that goes round and round.
 
     Args:
+        task: one of the recipe's tasks; "": what its `edits` are for.
         edit: change the labels as the store's recipe says.
         split: which patients' cases: "train", "validation", "test", "all".
         lesions: fewest and most lesions placed in a case, where the recipe places lesions.
@@ -67,28 +78,33 @@ class Sources:
         store: Store,
         seed: int,
         *,
+        task: str = "",
         edit: bool = True,
         split: str = "train",
         lesions: tuple[int, int] = (1, 3),
         from_healthy: bool = True,
         shapes: Store | None = None,
     ):
-        edits = store.recipe.edits
+        self.edits = edits = edits_for(store.recipe, task)
         self.store, self.seed, self.edit, self.lesions = store, seed, edit, lesions
         self.kind = edits.kind if edit else ""
         self.lesion = structure_indices(store, edits.lesion) if edit else ()
         self.organ = structure_indices(store, edits.organ) if edit else ()
-        self.names = self._eligible(split, from_healthy)
+        self.places = self._eligible(split, from_healthy)
         self.bank = lesion_bank(shapes or store) if self.kind == "place" else None
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.places)
 
-    def name(self, number: int) -> str:
-        """The source case of case number `number`: each case once, then again in another order."""
-        turn, place = divmod(number, len(self.names))
-        order = np.random.default_rng(chance("order", self.seed, turn))
-        return self.names[order.permutation(len(self.names))[place]]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The cases drawn on, in the order of names."""
+        return tuple(dict.fromkeys(case for case, _ in self.places))
+
+    def place(self, number: int) -> Place:
+        """The source of case number `number`: each once, then again in another order."""
+        turn, position = divmod(number, len(self.places))
+        return self.places[_order(self.seed, turn, len(self.places))[position]]
 
     def take(self, number: int) -> Source:
         """The source of case number `number`.
@@ -98,27 +114,55 @@ class Sources:
         Raises:
             DataError: it can be done in none of five.
         """
-        if not self.edit:
-            name = self.name(number)
-            return Source(number, name, *self.store.volume(name), {})
+        if not self.kind:
+            return self._loaded(number, self.place(number))
         rng = np.random.default_rng(chance("edit", self.seed, number))
-        tried = [self.name(number + step) for step in range(min(_TRIES, len(self.names)))]
-        for name in tried:
-            image, labels = self.store.volume(name)
+        tried = [self.place(number + step) for step in range(min(_TRIES, len(self.places)))]
+        for place in tried:
+            source = self._loaded(number, place)
             try:
-                return Source(number, name, image, *self._edited(name, labels, rng))
+                labels, record = self._edited(source, rng)
+                return replace(source, labels=labels, edits=record)
             except DataError as error:
                 found = error
         raise DataError(
-            f"case number {number}: no labels could be made from {', '.join(tried)}. {found}"
+            f"case number {number}: no labels could be made from "
+            f"{', '.join(case for case, _ in tried)}. {found}"
         ) from found
 
+    def _loaded(self, number: int, place: Place) -> Source:
+        case, sample = place
+        if sample is None:
+            return Source(number, case, 0, *self.store.volume(case), {})
+        image, labels = self.store.sample(case, sample)
+        return Source(number, case, sample, image[None], labels[None], {})
+
     def _edited(
-        self, name: str, labels: np.ndarray, rng: np.random.Generator
+        self, source: Source, rng: np.random.Generator
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        edited, record = edit_labels(
-            on_grid(self.store, labels),
-            grid_spacing_mm(self.store, name),
+        if self.kind == "keep":
+            return source.labels, {}
+        alone = self.edits.unit == "sample" or _flat(self.store)
+        grid_mm = self.store.cases[source.case].grid_mm
+        flat = alone and self.store.recipe.dims == 2
+        labels = source.labels[0] if flat or self.store.recipe.dims == 3 else source.labels
+        edited, record = self._changed(labels, grid_mm[1:] if flat else grid_mm, rng)
+        return np.ascontiguousarray(edited.reshape(source.labels.shape), dtype=np.uint8), record
+
+    def _changed(
+        self, labels: np.ndarray, spacing_mm: tuple[float, ...], rng: np.random.Generator
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        if self.kind == "redraw":
+            from scansmith.labels.redraw import redraw
+
+            return redraw(labels, spacing_mm, lesion=self.lesion, rng=rng)
+        if self.kind == "reshape":
+            from scansmith.labels.regraft import regraft
+
+            return regraft(labels, spacing_mm, lesion=self.lesion, organ=self.organ, rng=rng)
+        return edit_labels(
+            labels,
+            spacing_mm,
             kind=self.kind,
             lesion=self.lesion,
             organ=self.organ,
@@ -126,9 +170,20 @@ class Sources:
             rng=rng,
             lesions=self.lesions,
         )
-        return np.ascontiguousarray(edited.reshape(labels.shape), dtype=np.uint8), record
 
-    def _eligible(self, split: str, from_healthy: bool) -> tuple[str, ...]:
+    def _eligible(self, split: str, from_healthy: bool) -> tuple[Place, ...]:
+        if self.edits.unit == "case":
+            return tuple((name, None) for name in self._eligible_cases(split, from_healthy))
+        draw = next(d for d in self.store.recipe.draws if d.name == self.edits.draw)
+        found = [p for case in places(self.store, split, draw) for p in case]
+        if not found:
+            raise DataError(
+                f"{self.store.path}: no sample of split {split!r} suits draw {draw.name}. Choose "
+                "another split, or prepare with other shares."
+            )
+        return tuple(found)
+
+    def _eligible_cases(self, split: str, from_healthy: bool) -> tuple[str, ...]:
         names = tuple(sorted(self.store.names(split)))
         if not names:
             there = sorted({case.split for case in self.store.cases.values()})
@@ -136,9 +191,11 @@ class Sources:
                 f"{self.store.path}: no case in split {split!r}, expected one of "
                 f"{', '.join(there)}. Choose another split, or prepare with other shares."
             )
-        if not self.edit:
+        if self.kind in ("", "keep"):
             return names
-        wanted = self.organ or range(1, len(self.store.table.structures))
+        wanted = self.organ or structure_indices(self.store, ("*",))
+        if self.kind == "reshape":
+            wanted = self.lesion
         fit = tuple(name for name in names if _has(self.store, name, wanted))
         if not fit:
             organ = " or ".join(self.store.recipe.edits.organ) or "a structure"
@@ -151,14 +208,35 @@ class Sources:
         return healthy if prefer else fit
 
 
+@lru_cache(maxsize=16)
+def _order(seed: int, turn: int, number: int) -> np.ndarray:
+    return np.random.default_rng(chance("order", seed, turn)).permutation(number)
+
+
+def edits_for(recipe: Recipe, task: str) -> Edits:
+    """How labels are changed for a task. Raises SettingsError with the tasks there are."""
+    if task and task not in recipe.tasks:
+        there = ", ".join(recipe.tasks) or "no other task than its own"
+        raise SettingsError(f"task {task!r}: {recipe.method} has {there}. Choose one, or none.")
+    return recipe.tasks[task] if task else recipe.edits
+
+
 def _has(store: Store, name: str, indices: Sequence[int]) -> bool:
     return bool(store.counts(name)[:, list(indices)].sum() > 0)
 
 
 def structure_indices(store: Store, names: Sequence[str]) -> tuple[int, ...]:
-    """Structure names of a recipe as indices of a store; "*" is all but the background."""
+    """Structure names of a recipe as indices of a store; "*" is all that is labelled in files.
+
+    "context" stands for every region that preparing added.
+    """
+    structures = list(enumerate(store.table.structures))
     if "*" in names:
-        return tuple(range(1, len(store.table.structures)))
+        return tuple(k for k, name in structures if k and not is_context(name))
+    regions = tuple(k for k, name in structures if is_context(name))
+    if CONTEXT in names:
+        others = tuple(name for name in names if name != CONTEXT)
+        return (*structure_indices(store, others), *regions)
     return tuple(store.table.index(name) for name in names)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from os import cpu_count
@@ -20,7 +20,7 @@ import torch
 from scansmith.data.store import Store
 from scansmith.data.write import open_writer
 from scansmith.labels.table import LabelTable
-from scansmith.methods.base import Method
+from scansmith.methods.base import Made, Method
 from scansmith.scan import Batch, RunError, Scan, SettingsError
 from scansmith.synthesize.folder import Folder
 from scansmith.synthesize.order import Order
@@ -66,6 +66,8 @@ class Works:
         """What every process that works on the folder must agree on."""
         order = asdict(self.order)
         del order["shard"], order["edit"]
+        if not self.order.task:
+            del order["task"]
         plan = order | {
             "edits": self.sources.kind or "none",
             "dataset": f"{self.origin.run}-seed{self.order.seed}",
@@ -91,8 +93,8 @@ class Works:
         pool = ThreadPoolExecutor(threads, thread_name_prefix="scansmith-write")
         try:
             taken = _in_order(pool, self.sources.take, missing, ahead=_READ_AHEAD)
-            made = ((source, self.draw(source)) for source in taken)
-            rows = _in_order(pool, lambda pair: self.write(folder, *pair), made, ahead=threads)
+            made = ((source, *self.draw(source)) for source in taken)
+            rows = _in_order(pool, lambda each: self.write(folder, *each), made, ahead=threads)
             for done, row in enumerate(rows, start=len(there) + 1):
                 folder.index(lambda rows: self.describe(folder, rows), at_once=False)
                 progress(done, len(numbers), str(row["case"]))
@@ -101,10 +103,14 @@ class Works:
             folder.index(lambda rows: self.describe(folder, rows), at_once=True)
             folder.finish()
 
-    def draw(self, source: Source) -> np.ndarray:
-        """The method's images for a source: float32 (N, C, *S), network range."""
+    def draw(self, source: Source) -> tuple[np.ndarray, np.ndarray, list[Mapping[str, Any]]]:
+        """What the method makes of a source.
+
+        Returns:
+            image float32 (N, C, *S) in network range, labels uint8 (N, *S), and notes.
+        """
         device = next((p.device for p in self.method.parameters()), torch.device("cpu"))
-        made = []
+        made: list[Made] = []
         self.method.eval()
         for k, start in enumerate(range(0, len(source.labels), CHUNK)):
             part = slice(start, start + CHUNK)
@@ -113,23 +119,32 @@ class Works:
                 torch.from_numpy(source.image[part]),
                 labels,
                 (source.case,) * len(labels),
-                tuple(range(start, start + len(labels))),
+                tuple(source.first + start + n for n in range(len(labels))),
             )
             state = chance("make", self.order.seed, source.number, k).generate_state(1, np.uint64)
             seeded = torch.Generator().manual_seed(int(state[0]))
             # One algorithm for one shape, so that a GPU too makes the same case again.
             fixed = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
             with torch.inference_mode(), fixed:
-                made.append(self.method.make(batch.to(device), seeded).float().cpu().numpy())
-        image = np.concatenate(made)
-        if image.shape != source.image.shape or not np.isfinite(image).all():
+                made.append(self.method.sample(batch.to(device), seeded, self.order.task))
+        image = np.concatenate([each.image.float().cpu().numpy() for each in made])
+        drawn = np.concatenate([each.labels.cpu().numpy().astype(np.uint8) for each in made])
+        wrong = image.shape != source.image.shape or drawn.shape != source.labels.shape
+        if wrong or not np.isfinite(image).all():
             raise RunError(
                 f"{self.origin.run}: drew {image.shape} for case number {source.number}, expected "
                 f"{source.image.shape} and finite values. Synthesize from an earlier checkpoint."
             )
-        return image
+        return image, drawn, [note for each in made for note in each.notes]
 
-    def write(self, folder: Folder, source: Source, image: np.ndarray) -> Row:
+    def write(
+        self,
+        folder: Folder,
+        source: Source,
+        image: np.ndarray,
+        labels: np.ndarray,
+        notes: Sequence[Mapping[str, Any]],
+    ) -> Row:
         """Write one case, and say what it is."""
         name = self.case_name(source)
         row: Row = {
@@ -147,7 +162,11 @@ class Works:
             "seed": self.order.seed,
             "versions": self.versions,
         }
-        scan = self.as_written(self.store.scan(source.case, image, source.labels, name))
+        if self.sources.edits.unit == "sample":
+            row["source_sample"] = source.first
+        if notes:
+            row["notes"] = list(notes)
+        scan = self.as_written(self.store.scan(source.case, image, labels, name, source.first))
         writer = open_writer(self.order.layout, folder.staging, scan.modalities, self.table)
         sidecar = folder.staging / "sidecars" / f"{name}.json"
         write_sidecar(sidecar, row)
@@ -169,7 +188,8 @@ class Works:
     def case_name(self, source: Source) -> str:
         """synth_000017; a paired reconstruction is called like its source."""
         if not self.order.edit:
-            return source.case
+            part = f"_{source.first:03}" if self.sources.edits.unit == "sample" else ""
+            return source.case + part
         # Readers of PNG slices take what follows the last "_" for the number of the slice.
         single = self.order.layout == "slices" and len(source.labels) == 1
         return f"synth_{source.number:06}" + ("_000" if single else "")
@@ -178,8 +198,8 @@ class Works:
         """The scan in the values of the written table, marked as synthetic."""
         assert scan.labels is not None
         labels = scan.labels
-        if self.table.values != self.store.table.values:
-            labels = self.store.table.encode(labels)
+        if self.table.values != self.store.table.written.values:
+            labels = self.store.table.written.encode(labels)
         notes = {**scan.notes, "description": mark(self.origin.method)}
         return replace(scan, labels=labels, notes=notes, patient=scan.case)
 
@@ -221,8 +241,8 @@ def share_kept(source: np.ndarray, made: np.ndarray) -> float:
 def written_table(table: LabelTable, layout: str) -> LabelTable:
     """The label table of the files: nnU-Net wants values without gaps, the others keep them."""
     if layout != "nnunet":
-        return table
-    return LabelTable(dict(enumerate(table.structures)))
+        return table.written
+    return LabelTable(dict(enumerate(table.written.structures)))
 
 
 def _in_order(
