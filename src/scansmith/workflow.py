@@ -285,4 +285,5 @@ def _validator(held_out: dict[str, Batch]) -> Callable[[Game], dict[str, float]]
 def _panels(game: Game, shown: dict[str, Batch]) -> dict[str, Tensor]:
     assert isinstance(game, Method)
     chance = torch.Generator().manual_seed(0)
-    return game.panels(_source(shown, game), chance)
+    device = next(game.parameters()).device
+    return game.gallery({name: batch.to(device) for name, batch in shown.items()}, chance)

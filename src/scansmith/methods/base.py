@@ -96,6 +96,10 @@ class Method(Game):
             "real": source.image,
         }
 
+    def gallery(self, draws: Mapping[str, Batch], chance: torch.Generator) -> dict[str, Tensor]:
+        """The pictures of a sample grid, from samples of every draw; the first's `panels` alone."""
+        return self.panels(next(iter(draws.values())), chance)
+
     def validate(self, source: Batch, chance: torch.Generator) -> dict[str, float]:
         """Measures on held-out samples, lower is better; the first decides which run is best."""
         return {"mae": float((self.make(source, chance) - source.image).abs().mean())}
