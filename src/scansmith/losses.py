@@ -6,6 +6,8 @@ shape; `image`, `made` are (B, C, *S); `mask` is (B, 1, *S) of zeros and ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,6 +27,49 @@ def masked_l1(image: Tensor, made: Tensor, mask: Tensor) -> Tensor:
 def weighted_l1(image: Tensor, made: Tensor, weight: Tensor) -> Tensor:
     """Mean over all pixels of weight times absolute error."""
     return ((image - made).abs() * weight).mean()
+
+
+def mse(image: Tensor, made: Tensor) -> Tensor:
+    """Mean squared error."""
+    return ((image - made) ** 2).mean()
+
+
+def pairwise_mse(alike: Tensor) -> Tensor:
+    """Sum over all pairs along the first axis, which should be alike, of their mean squared error.
+
+    By the identity: sum over pairs of (a_j - a_k)^2 = N sum (a_j - mean)^2.
+    """
+    deviation = (alike - alike.mean(dim=0)) ** 2
+    return len(alike) ** 2 * deviation.mean()
+
+
+def class_mse(labels: Tensor, probabilities: Tensor, weights: Sequence[float]) -> Tensor:
+    """Sum over classes of weight times the mean of (one-hot - probability)^2.
+
+    Args:
+        labels: int64 (B, *S).
+        probabilities: (B, K, *S).
+        weights: of the classes, background first; the last serves all further ones.
+    """
+    classes = probabilities.shape[1]
+    every = [*weights[:classes], *[weights[-1]] * (classes - len(weights))]
+    hot = F.one_hot(labels, classes).movedim(-1, 1).to(probabilities.dtype)
+    errors = ((hot - probabilities) ** 2).transpose(0, 1).flatten(1).mean(dim=1)
+    return (errors * errors.new_tensor(every)).sum()
+
+
+def label_value_dice(labels: Tensor, made: Tensor, smooth: float = 1e-5) -> Tensor:
+    """2 sum l l' / (sum l^2 + sum l'^2) on the label numbers themselves, (B,); two empty maps: 1.
+
+    Large numbers weigh more, and a wrong class counts half right. Source: reference
+    implementation of the registered multimodal method.
+
+    Args:
+        labels, made: (B, *S), numbers 0, 1, 2, ...
+    """
+    a, b = labels.flatten(1).double(), made.flatten(1).double()
+    shared = (a * b).sum(dim=1)
+    return (2 * shared + smooth) / ((a * a).sum(dim=1) + (b * b).sum(dim=1) + smooth)
 
 
 def lsgan_critic(real: Tensor, fake: Tensor) -> Tensor:
