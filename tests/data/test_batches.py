@@ -1,5 +1,6 @@
 from collections import Counter
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -159,3 +160,31 @@ def test_slices_with_too_little_in_them_are_never_drawn(folder, tmp_path, recipe
 
 def folder_affine():
     return np.array([[1.98, -0.14, 0, -30], [0.28, 0.99, 0, 12], [0, 0, 5, -77], [0, 0, 0, 1]])
+
+
+def test_each_modality_can_be_drawn_on_its_own(make):
+    store = make(Draw(name="real", each_modality=True), ABNORMAL)
+    assert store.facts.modalities == ("ct",)
+    batches = Batches(store, "train", 2, seed=0)
+    assert set(batches(0)) == {"real.ct", "abnormal"}
+    assert Draw(name="real", each_modality=True).names(("t1", "t2")) == ("real.t1", "real.t2")
+    assert Draw(name="real").names(("t1", "t2")) == ("real",)
+
+
+def test_modalities_drawn_on_their_own_come_from_different_samples(tmp_path, recipe):
+    rng = np.random.default_rng(0)
+    for case in "abcde":
+        for name in ("t1", "t2"):
+            path = tmp_path / "src" / case / f"{case}_{name}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            voxels = rng.integers(0, 50, (6, 7, 8)).astype(np.int16)
+            nib.save(nib.Nifti1Image(voxels, np.eye(4)), path)
+    draw = Draw(name="real", each_modality=True)
+    plain = recipe(size=(7, 6), channels=2, needs=(), draws=(draw,), split=(1, 0, 0))
+    store = prepare(tmp_path / "src", tmp_path / "store", plain, workers=1)
+    batches = Batches(store, "train", 1, seed=0)
+    pairs = [batches(step) for step in range(40)]  # an epoch: 5 cases of 8 slices
+    together = [b["real.t1"].cases == b["real.t2"].cases for b in pairs]
+    assert not all(together)
+    assert {b["real.t1"].cases for b in pairs} == {b["real.t2"].cases for b in pairs}
+    assert pairs[0]["real.t1"].image.shape[1] == 2

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from scansmith.data.prepare import prepare
+from scansmith.recipe import Draw, Edits
 from scansmith.scan import DataError, SettingsError
 from scansmith.settings import Settings
 from scansmith.synthesize import source
@@ -13,7 +14,7 @@ from scansmith.synthesize.source import Sources, chance, check_source, grid_spac
 
 def test_only_training_cases_are_drawn_on_by_default(liver):
     sources = Sources(liver, seed=1)
-    drawn = {sources.name(number) for number in range(50)}
+    drawn = {sources.place(number)[0] for number in range(50)}
     assert drawn == set(liver.names("train"))
     assert not drawn & set(liver.names("test"))
 
@@ -21,7 +22,7 @@ def test_only_training_cases_are_drawn_on_by_default(liver):
 def test_every_case_is_taken_once_before_any_is_taken_twice(liver):
     sources = Sources(liver, seed=1)
     count = len(sources)
-    turns = [[sources.name(turn * count + n) for n in range(count)] for turn in range(4)]
+    turns = [[sources.place(turn * count + n)[0] for n in range(count)] for turn in range(4)]
     assert all(sorted(turn) == sorted(sources.names) for turn in turns)
     assert len({tuple(turn) for turn in turns}) > 1
 
@@ -112,7 +113,7 @@ def test_a_case_where_the_edit_fails_is_passed_over(liver, monkeypatch):
         return real(*args, **kwargs)
 
     monkeypatch.setattr(source, "edit_labels", fail_once)
-    assert sources.take(0).case == sources.name(1) != sources.name(0)
+    assert sources.take(0).case == sources.place(1)[0] != sources.place(0)[0]
 
 
 def test_a_store_with_other_structures_or_size_is_refused_with_all_differences(liver, parts):
@@ -136,3 +137,46 @@ def test_an_order_lists_all_its_mistakes():
         "lesions",
         "shard",
     ]
+
+
+def with_edits(store, **changes):
+    """The same store under a recipe with other edits."""
+    return replace(store, recipe=store.recipe.model_copy(update=changes))
+
+
+def test_single_samples_of_a_draw_can_be_sources(liver):
+    tumours = Draw(name="tumours", has=("tumour",))
+    keep = Edits(kind="keep", unit="sample", draw="tumours")
+    sources = Sources(with_edits(liver, draws=(tumours,), edits=keep), seed=1)
+    train = liver.names("train")
+    assert len(sources) == sum(int((liver.counts(c)[:, 2] > 0).sum()) for c in train)
+    taken = sources.take(0)
+    image, labels = liver.sample(taken.case, taken.first)
+    np.testing.assert_array_equal(taken.image[0], image)
+    np.testing.assert_array_equal(taken.labels[0], labels)
+    assert (taken.labels == 2).any()
+    assert taken.edits == {}
+
+
+def test_a_task_brings_its_own_edits_and_an_unknown_one_is_refused(liver):
+    tasks = {"heal": Edits(kind="keep")}
+    store = with_edits(liver, tasks=tasks)
+    assert Sources(store, seed=1).kind == "place"
+    assert Sources(store, seed=1, task="heal").kind == "keep"
+    with pytest.raises(SettingsError, match=r"task 'heel': painter has heal"):
+        Sources(store, seed=1, task="heel")
+
+
+def test_one_sample_is_written_where_it_lies_in_its_case(liver):
+    case = liver.names("train")[0]
+    image, labels = liver.volume(case)
+    whole = liver.scan(case, image, labels)
+    for first in (0, 3):
+        one = liver.scan(case, image[first : first + 1], labels[first : first + 1], "one", first)
+        # millimetres of the slice's corner, in the whole scan and alone
+        np.testing.assert_allclose(
+            (one.affine @ [0, 0, 0, 1])[:3], (whole.affine @ [0, 0, first, 1])[:3]
+        )
+        np.testing.assert_array_equal(one.image[0, :, :, 0], whole.image[0, :, :, first])
+    with pytest.raises(DataError, match="expected"):
+        liver.scan(case, image, labels, "too many", first=1)
