@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from scansmith.scan import ScansmithError as ScansmithError
     from scansmith.scan import SettingsError as SettingsError
     from scansmith.synthesize.make import synthesize as synthesize
+    from scansmith.synthesize.rework import heal as heal
+    from scansmith.synthesize.rework import translate as translate
     from scansmith.workflow import load_run as load_run
     from scansmith.workflow import prepare as prepare
     from scansmith.workflow import train as train
@@ -48,6 +50,7 @@ _HOME = {
     "check": "scansmith.data.check",
     "evaluate": "scansmith.evaluate",
     "find_layout": "scansmith.data.layouts",
+    "heal": "scansmith.synthesize.rework",
     "import_dicom": "scansmith.data.import_dicom",
     "load_run": "scansmith.workflow",
     "make_phantom": "scansmith.data.phantom",
@@ -55,6 +58,7 @@ _HOME = {
     "read_scan": "scansmith.io",
     "synthesize": "scansmith.synthesize.make",
     "train": "scansmith.workflow",
+    "translate": "scansmith.synthesize.rework",
     "write_phantoms": "scansmith.data.phantom",
     "write_scan": "scansmith.io",
 }
@@ -73,6 +77,7 @@ __all__ = [
     "check",
     "evaluate",
     "find_layout",
+    "heal",
     "import_dicom",
     "load_run",
     "make_phantom",
@@ -80,6 +85,7 @@ __all__ = [
     "read_scan",
     "synthesize",
     "train",
+    "translate",
     "write_phantoms",
     "write_scan",
 ]

@@ -17,12 +17,14 @@ from scansmith import __version__
 from scansmith.apps.data_verbs import data
 from scansmith.apps.options import (
     Config,
+    Device,
     Layout,
     MethodName,
     Preset,
     Seed,
     Sets,
     Split,
+    paths_of,
     shard_of,
 )
 from scansmith.apps.progress import shown
@@ -33,7 +35,7 @@ class _InOrder(TyperGroup):
     """Verbs in the order in which they are used."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        order = ["demo", "methods", "data", "train", "synthesize", "evaluate"]
+        order = ["demo", "methods", "data", "train", "synthesize", "heal", "translate", "evaluate"]
         return sorted(super().list_commands(ctx), key=order.index)
 
 
@@ -152,6 +154,10 @@ def synthesize(
         ),
     ] = None,
     layout: Annotated[Layout, typer.Option(help="layout to write")] = "nnunet",
+    task: Annotated[
+        str,
+        typer.Option(help="what to make, with methods that have several tasks: ant-gan's heal"),
+    ] = "",
     split: Annotated[Split, typer.Option(help="patients whose label maps are used")] = "train",
     shard: Annotated[
         str | None,
@@ -171,9 +177,7 @@ def synthesize(
         bool,
         typer.Option("--edit/--no-edit", help="change the label maps, or take them as they are"),
     ] = True,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, ...; auto: cuda if there is one")
-    ] = "auto",
+    device: Device = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="go on with an unfinished data set")
     ] = False,
@@ -197,6 +201,7 @@ def synthesize(
             layout=layout,
             shard=part,
             resume=resume,
+            task=task,
             edit=edit,
             split=split,
             lesions=lesions,
@@ -205,6 +210,53 @@ def synthesize(
             progress=progress,
         )
     typer.echo(f"synthetic data set in {made}")
+
+
+@app.command(epilog="Example: [cyan]scansmith heal runs/flair patient_flair.nii.gz --out healed[/]")
+def heal(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="of ant-gan")],
+    scan: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SCAN", help="image; for a run of several modalities MODALITY=PATH of each"
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="new folder for what is made")],
+    device: Device = "auto",
+) -> None:
+    """Show a scan as it might look without its lesions. No mask is needed.
+
+    Writes the healed image and the change, on the scan's own grid, and a preview.
+    """
+    from scansmith.synthesize.rework import heal as heal_scan
+
+    named = dict(paths_of(scan)) if len(scan) > 1 or "=" in scan[0] else scan[0]
+    made = heal_scan(run, named, out, device=device)
+    typer.echo(f"healed scan and preview.png in {made}")
+
+
+@app.command(
+    epilog="Example: [cyan]scansmith translate runs/brain p1_flair.nii.gz --to t2 --out drawn[/]"
+)
+def translate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="of registered-multimodal")],
+    scan: Annotated[Path, typer.Argument(metavar="SCAN", help="image of one modality")],
+    to: Annotated[str, typer.Option(metavar="MODALITY", help="what to draw, for example t2")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="new folder for what is made")],
+    modality: Annotated[
+        str | None,
+        typer.Option("--from", metavar="MODALITY", help="of SCAN; default: as its file name ends"),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Draw another modality of a scan.
+
+    Writes the drawn image on the scan's own grid, and a preview.
+    """
+    from scansmith.synthesize.rework import translate as translate_scan
+
+    made = translate_scan(run, scan, to, out, modality=modality, device=device)
+    typer.echo(f"drawn {to} and preview.png in {made}")
 
 
 @app.command(epilog="Example: [cyan]scansmith evaluate Dataset003_Liver synthetic --out report[/]")

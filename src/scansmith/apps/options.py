@@ -31,6 +31,7 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="one setting; may be given many times"),
 ]
+Device = Annotated[str, typer.Option(help="cpu, cuda, ...; auto: cuda if there is one")]
 Seed = Annotated[int, typer.Option(min=0, help="same seed, same result")]
 Cases = Annotated[int, typer.Option(min=1, help="how many")]
 
@@ -64,3 +65,17 @@ def name_of(text: str) -> tuple[int, str]:
             f"--structure: found {text!r}, expected VALUE=NAME. For example 1=liver."
         )
     return int(value), name.strip()
+
+
+def paths_of(words: list[str]) -> list[tuple[str, str]]:
+    """ "t1=a.nii.gz" words as (modality, path). Raises SettingsError."""
+    pairs = [word.partition("=") for word in words]
+    wrong = [
+        word for word, (name, _, path) in zip(words, pairs, strict=True) if not (name and path)
+    ]
+    if wrong:
+        raise SettingsError(
+            f"SCAN: found {', '.join(wrong)}, expected MODALITY=PATH of each image. For example "
+            "t1=p1_t1.nii.gz flair=p1_flair.nii.gz."
+        )
+    return [(name, path) for name, _, path in pairs]

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 #: Name -> where its class is. Looked up when needed, so that listing names imports nothing.
 METHODS: dict[str, str] = {
     "magan": "scansmith.methods.magan:Magan",
+    "ant-gan": "scansmith.methods.ant_gan:AntGan",
     "heart-gan": "scansmith.methods.heart_gan:HeartGan",
+    "mm-gan": "scansmith.methods.mm_gan:MmGan",
 }
 
 
