@@ -76,6 +76,11 @@ class AntNumbers(Section):
     shortcut: Shortcut = number(
         "add", "A2N: add x + tanh(h); inside tanh(x + h); none tanh(h)", "paper"
     )
+    shortcut_back: Shortcut = number("none", "N2A: as shortcut; the paper's N2A has none", "paper")
+    critic_halvings: int = number(
+        3, "strided layers of the critics: 3 see patches of 70 pixels, 2 of 34, 1 of 16",
+        "Table III", ge=1, le=5,
+    )  # fmt: skip
     cycle_abnormal: bool = number(True, "the term AC", "eq. 4")
     cycle_normal: bool = number(True, "the term NC", "eq. 4")
     anomaly_mask: bool = number(True, "the term L_AM", "paper")
@@ -134,6 +139,7 @@ class AntGan(Method):
         "paper": {},
         "cpu": {
             "data.size": (64, 64),
+            "data.split": (0.7, 0.1, 0.2),
             "data.min_pixels": 10,
             "method.base": 16,
             "method.critic_base": 16,
@@ -161,16 +167,20 @@ class AntGan(Method):
             ResNetGenerator(
                 channels, numbers.base, numbers.blocks, deconv1=deconv1, shortcut=shortcut
             )
-            for shortcut in (numbers.shortcut, "none")
+            for shortcut in (numbers.shortcut, numbers.shortcut_back)
         )
-        width = numbers.critic_base
+        halvings = numbers.critic_halvings
+        widths = [numbers.critic_base * 2**k for k in range(halvings)]
         self.d_n, self.d_a = (
             PatchCritic(
-                channels, [width, width * 2, width * 4, width * 4], [2, 2, 2, 1],
-                padding="same", norm_kind="instance",
+                channels,
+                [*widths, widths[-1]],
+                [2] * halvings + [1],
+                padding="same",
+                norm_kind="instance",
             )
             for _ in range(2)
-        )  # fmt: skip
+        )
         initialise(self, "normal")
         self.pools = {("made_normal",): numbers.pool, ("made_abnormal",): numbers.pool}
 
@@ -349,12 +359,13 @@ class AntGan(Method):
         """Abnormal slices, healed, what changed, and back again; what N2A makes of each."""
         x = source.image
         healed = self.heal(x)
+        change = difference_map(x, healed)
         return {
             "labels": source.labels,
             "real": x,
             "A2N(x)": healed,
-            "|x - A2N(x)| twice": shown(difference_map(x, healed)),
-            "changed > threshold": self.segment(x).long(),
+            "|x - A2N(x)| twice": shown(change),
+            "changed > threshold": self.lesion_of(change, body(x)).long(),
             "N2A(A2N(x))": self.n2a(healed),
         }
 
@@ -373,11 +384,12 @@ class AntGan(Method):
     def validate(self, source: Batch, chance: torch.Generator) -> dict[str, float]:
         """Of slices with lesion: how badly the change shows the lesion, and what else changed.
 
-        First 1 - Dice of `segment` with the lesion, over all samples together: a generator that
-        changes nothing keeps everything outside, and must not be the best.
+        First 1 - Dice of the lesion with what changed, cleaned, over all samples together: a
+        generator that changes nothing keeps everything outside, and must not be the best.
         """
         x, mask = source.image, self.mask(source.labels)
-        healed, found = self.heal(x), self.segment(x)
+        healed = self.heal(x)
+        found = self.lesion_of(difference_map(x, healed), body(x))
         both = (found & (mask[:, 0] > 0)).sum()
         dice = 2 * both / (found.sum() + mask.sum()).clamp(min=1)
         return {
