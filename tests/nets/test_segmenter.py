@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scansmith.nets.segmenter import Segmenter
+from scansmith.nets.segmenter import SegmenterUNet
 
 
 def sizes(network, image):
@@ -23,7 +23,7 @@ def sizes(network, image):
 
 def test_a_volume_goes_down_by_halves_and_up_to_the_sizes_it_came_from():
     with torch.device("meta"):
-        network = Segmenter(3, 1, 3, base=16, depth=3)
+        network = SegmenterUNet(3, 1, 3, base=16, depth=3)
         found = sizes(network, torch.empty(1, 1, 41, 56, 39))
         # 41 -> 20 -> 10 -> 5, 56 -> 28 -> 14 -> 7, 39 -> 19 -> 9 -> 4; widths 16, 32, 64, 128.
         down = [(16, 41, 56, 39), (32, 20, 28, 19), (64, 10, 14, 9), (128, 5, 7, 4)]
@@ -33,13 +33,13 @@ def test_a_volume_goes_down_by_halves_and_up_to_the_sizes_it_came_from():
 
 def test_a_side_shorter_than_four_is_not_halved():
     with torch.device("meta"):
-        found = sizes(Segmenter(3, 1, 2, base=4, depth=3), torch.empty(1, 1, 6, 16, 3))
+        found = sizes(SegmenterUNet(3, 1, 2, base=4, depth=3), torch.empty(1, 1, 6, 16, 3))
         # 6 -> 3 -> 3 -> 3; 16 -> 8 -> 4 -> 2; 3 stays.
         assert [shape[1:] for shape in found[:4]] == [(6, 16, 3), (3, 8, 3), (3, 4, 3), (3, 2, 3)]
 
 
 def test_the_number_of_weights_is_what_the_layer_table_says():
-    network = Segmenter(2, 2, 3, base=4, depth=1)
+    network = SegmenterUNet(2, 2, 3, base=4, depth=1)
     # Norms have a scale and a shift for each channel.
     # Down, 4 channels:  9*2*4 + 8 + 9*4*4 + 8           = 232
     # Down, 8 channels:  9*4*8 + 16 + 9*8*8 + 16         = 896
@@ -52,6 +52,6 @@ def test_the_number_of_weights_is_what_the_layer_table_says():
 @pytest.mark.parametrize(("dims", "size"), [(2, (17, 30)), (3, (5, 12, 9))])
 def test_every_weight_is_reached_by_the_loss(dims, size):
     torch.manual_seed(0)
-    network = Segmenter(dims, 2, 3, base=4, depth=2)
+    network = SegmenterUNet(dims, 2, 3, base=4, depth=2)
     network(torch.randn(2, 2, *size)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())

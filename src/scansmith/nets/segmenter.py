@@ -21,7 +21,7 @@ from scansmith.nets.blocks import conv, norm
 SHORTEST = 4
 
 
-class Segmenter(nn.Module):
+class SegmenterUNet(nn.Module):
     """U-Net from an image to one value for each structure.
 
     Args:

@@ -1,0 +1,180 @@
+"""Segmenters: the loss by hand, what is seen how often, training that finds and that repeats."""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from scansmith.evaluate.overlap import dice
+from scansmith.evaluate.segmentation import (
+    Labelled,
+    Segmentation,
+    SegmenterNumbers,
+    shuffled,
+    soft_dice_loss,
+    together,
+    train_segmenter,
+)
+from scansmith.scan import Batch, DataError, RunError
+
+STRUCTURES = ("background", "disc")
+SMALL = SegmenterNumbers(base=4, depth=2, learning_rate=1e-2, ema=0.9, device="cpu", threads=1)
+
+
+def discs(count=12, side=20, seed=0):
+    """Bright discs of random place and size in noise, on a bright or a dark ground."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side]
+    images, labels = [], []
+    for _ in range(count):
+        cy, cx = rng.uniform(6, side - 6, 2)
+        disc = (y - cy) ** 2 + (x - cx) ** 2 < rng.uniform(3, 5) ** 2
+        images.append((disc + 0.2 * rng.normal(size=disc.shape))[None].astype(np.float32))
+        labels.append(disc.astype(np.uint8))
+    return Labelled(images, labels)
+
+
+def trained(samples, steps=3, seed=0, **options):
+    return train_segmenter(
+        samples,
+        dims=2,
+        structures=STRUCTURES,
+        channels=1,
+        steps=steps,
+        seed=seed,
+        numbers=options.pop("numbers", SMALL),
+        **options,
+    )
+
+
+def test_soft_dice_by_hand():
+    # Four pixels, structure 1 in the first two; p of structure 1: 1, 0.5, 0.5, 0.
+    p = torch.tensor([1.0, 0.5, 0.5, 0.0])
+    shares = torch.stack([1 - p, p])[None]
+    labels = torch.tensor([[1, 1, 0, 0]])
+    # common 1.5, sums 2 + 2: 1 - (3 + 1) / (4 + 1).
+    assert soft_dice_loss(shares, labels).item() == pytest.approx(1 - 4 / 5)
+    # Smooth 0: 1 - 3 / 4.
+    assert soft_dice_loss(shares, labels, smooth=0).item() == pytest.approx(1 / 4)
+
+
+def test_a_structure_that_is_absent_and_not_found_costs_nothing():
+    shares = torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]])[None]
+    # (0 + 1) / (0 + 1) for both structures.
+    assert soft_dice_loss(shares, torch.tensor([[0, 0]])).item() == 0
+
+
+def test_sums_run_over_the_batch():
+    shares = torch.tensor([[[0.0, 1.0], [1.0, 0.0]], [[0.0, 0.0], [1.0, 1.0]]])
+    labels = torch.tensor([[1, 0], [0, 0]])
+    # Structure 1: common 1, found 3, true 1 over both samples: 1 - (2 + 1) / (4 + 1).
+    assert soft_dice_loss(shares, labels).item() == pytest.approx(1 - 3 / 5)
+
+
+def test_the_learning_rate_falls_to_zero_by_the_power():
+    game = Segmentation(torch.nn.Identity(), SegmenterNumbers(fall=0.9), 100, None)
+    rate = game.players()[0].rate
+    assert rate(1) == 1.0
+    assert rate(51) == pytest.approx(math.exp(0.9 * math.log(0.5)))
+    assert 0 < rate(100) < 0.02
+
+
+def test_an_epoch_takes_every_sample_once_and_the_next_in_another_order():
+    draw = shuffled(discs(6), batch=2, seed=0)
+    epochs = [[n for step in range(e, e + 3) for n in draw(step).samples] for e in (1, 4, 7)]
+    assert [sorted(epoch) for epoch in epochs] == [list(range(6))] * 3
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+    assert draw(5).samples == shuffled(discs(6), 2, 0)(5).samples  # of the step alone
+    assert any(draw(n).samples != shuffled(discs(6), 2, 1)(n).samples for n in range(1, 7))
+
+
+def test_adding_synthetic_samples_takes_no_real_one_away():
+    real, synthetic = shuffled(discs(5), 2, 0), shuffled(discs(9, seed=1), 2, 0)
+    both = together(real, synthetic)
+    for step in range(1, 8):
+        torch.testing.assert_close(both(step).image[:2], real(step).image)
+        torch.testing.assert_close(both(step).labels[2:], synthetic(step).labels)
+
+
+def test_a_batch_is_what_the_loop_takes():
+    batch = shuffled(discs(3), 2, 0)(1)
+    assert batch.image.dtype == torch.float32
+    assert batch.labels.dtype == torch.int64
+    assert batch.image.shape == (2, 1, 20, 20)
+
+
+def test_nothing_to_learn_from_is_refused():
+    with pytest.raises(DataError, match="no sample to learn from"):
+        shuffled(Labelled([], []), 2, 0)
+
+
+def test_a_segmenter_finds_what_it_learned_to_find():
+    held_out = discs(8, seed=9)
+    found = trained(shuffled(discs(), 4, 0), steps=40).predict(np.stack(held_out.images))
+    scores = [
+        dice(true, pred, STRUCTURES)["disc"]
+        for true, pred in zip(held_out.labels, found, strict=True)
+    ]
+    assert found.dtype == np.uint8
+    assert np.mean(scores) > 0.85
+
+
+def test_training_repeats_under_its_seed_and_differs_under_another():
+    def weights(seed):
+        torch.rand(seed + 1)  # whatever was drawn before
+        return torch.cat(
+            [p.flatten() for p in trained(shuffled(discs(), 2, 0), seed=seed).network.parameters()]
+        )
+
+    assert torch.equal(weights(0), weights(0))
+    assert not torch.equal(weights(0), weights(1))
+
+
+def test_a_finished_folder_is_read_and_not_trained_again(tmp_path):
+    first = trained(shuffled(discs(), 2, 0), run=tmp_path / "run", record={"data": "discs"})
+
+    def nothing(step: int) -> Batch:
+        raise AssertionError("trained again")
+
+    again = trained(nothing, run=tmp_path / "run", record={"data": "discs"})
+    image = np.stack(discs(4).images)
+    np.testing.assert_array_equal(first.predict(image), again.predict(image))
+
+
+def test_a_folder_of_another_training_is_refused(tmp_path):
+    trained(shuffled(discs(), 2, 0), run=tmp_path / "run", record={"data": "discs"})
+    with pytest.raises(RunError, match=r"samples\.data was \"discs\" and is now \"squares\""):
+        trained(shuffled(discs(), 2, 0), run=tmp_path / "run", record={"data": "squares"})
+    with pytest.raises(RunError, match=r"training\.steps was 3 and is now 4"):
+        trained(shuffled(discs(), 2, 0), steps=4, run=tmp_path / "run", record={"data": "discs"})
+
+
+def test_volumes_and_two_modalities_are_segmented_too():
+    rng = np.random.default_rng(0)
+    data = Labelled(
+        [rng.normal(size=(2, 6, 9, 8)).astype(np.float32) for _ in range(2)],
+        [rng.integers(0, 3, (6, 9, 8)).astype(np.uint8) for _ in range(2)],
+    )
+    segmenter = train_segmenter(
+        shuffled(data, 1, 0),
+        dims=3,
+        structures=("background", "a", "b"),
+        channels=2,
+        steps=2,
+        seed=0,
+        spacing_mm=(3.0, 1.0, 1.0),
+        numbers=SMALL,
+    )
+    assert segmenter.predict(np.stack(data.images)).shape == (2, 6, 9, 8)
+
+
+def test_large_scans_are_predicted_in_parts_alike(monkeypatch):
+    segmenter = trained(shuffled(discs(), 2, 0))
+    image = np.stack(discs(5).images)
+    whole = segmenter.predict(image)
+    monkeypatch.setattr(sys.modules[Labelled.__module__], "CHUNK", 2 * 20 * 20)
+    np.testing.assert_array_equal(segmenter.predict(image), whole)
