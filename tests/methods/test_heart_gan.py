@@ -92,3 +92,20 @@ def test_a_patch_larger_than_a_quarter_of_the_slice_is_refused():
     )
     with pytest.raises(SettingsError, match=r"method\.patch"):
         HeartGan.recipe(settings)
+
+
+def test_context_regions_enter_the_condition_but_not_the_hearts_mask():
+    settings = load_settings(
+        HeartGan.settings_type, preset={**TINY, "data.context": "kmeans", "data.context_classes": 2}
+    )
+    recipe = HeartGan.recipe(settings)
+    assert (recipe.regions.kind, recipe.regions.classes) == ("kmeans", 2)
+    structures = (*STRUCTURES, "context 1", "context 2")
+    facts = Facts(dims=2, size=(32, 32), modalities=("ct",), structures=structures, codecs=(CODEC,))
+    game = HeartGan(settings, facts)
+    labels = torch.full((1, 32, 32), 4)
+    labels[:, 8:16] = 5
+    labels[:, 20:24, 3:9] = 2
+    scene = game.play({"labelled": Batch(torch.zeros(1, 1, 32, 32), labels)})
+    assert scene["condition"].shape[1] == 6
+    assert scene["mask"].sum() == 4 * 6

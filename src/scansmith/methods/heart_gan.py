@@ -21,16 +21,18 @@ from torch import Tensor
 
 from scansmith import losses
 from scansmith.game import Player, Scene, Terms
+from scansmith.labels.table import is_context
 from scansmith.methods.base import Method
+from scansmith.methods.context import ContextData
 from scansmith.nets.blocks import initialise
 from scansmith.nets.patch_critic import PatchCritic
 from scansmith.nets.unet import RefinedUNet
 from scansmith.recipe import Draw, Edits, Facts, Intensity, Recipe
 from scansmith.scan import Batch, SettingsError
-from scansmith.settings import DataSettings, Section, Settings, TrainSettings, number
+from scansmith.settings import Section, Settings, TrainSettings, number
 
 
-class HeartData(DataSettings):
+class HeartData(ContextData):
     """Slices that show at least one structure, 256 x 256, in 0..1."""
 
     size: tuple[int, ...] = number((256, 256), "pixels of a slice; square, a power of two", "paper")
@@ -112,6 +114,7 @@ class HeartGan(Method):
         super().__init__(settings, facts)
         numbers = settings.method
         self.structures = len(facts.structures)
+        self.named = sum(not is_context(name) for name in facts.structures)
         channels = self.structures if numbers.condition == "onehot" else 1
         halvings = min(7, int(math.log2(facts.size[0])) - 1)
         widths = [min(numbers.base * 2**k, numbers.base * 8) for k in range(halvings)]
@@ -157,6 +160,7 @@ class HeartGan(Method):
             needs=data.structures,
             structures=data.structures,
             draws=(Draw(name="labelled", has=("*",)),),
+            regions=data.regions(),
             edits=Edits(kind="deform"),
             split=data.split,
             seed=data.seed,
@@ -172,7 +176,7 @@ class HeartGan(Method):
         """Draw the slice of every label map."""
         source = batch["labelled"]
         y = self.condition(source.labels)
-        mask = (source.labels > 0).unsqueeze(1).float()
+        mask = ((source.labels > 0) & (source.labels < self.named)).unsqueeze(1).float()
         return {"condition": y, "real": source.image, "made": self.generator(y), "mask": mask}
 
     def players(self) -> list[Player]:

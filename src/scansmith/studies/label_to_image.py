@@ -31,8 +31,9 @@ from scansmith.workflow import load_run
 
 
 def labelled_slices(store: Store, split: str) -> list[Slice]:
-    """Labelled slices in network range, which all scans share."""
-    return slices_of(store, split, lambda label: bool(label.any()), raw=False)
+    """Slices with something labelled (regions apart), in network range, which all scans share."""
+    named = len(store.table.written.values)
+    return slices_of(store, split, lambda m: bool(((m > 0) & (m < named)).any()), raw=False)
 
 
 def class_means(training: Sequence[Slice], structures: int) -> Callable[[Slice], np.ndarray]:
@@ -67,7 +68,7 @@ def features(
     """Radiomics-like features of the labelled region, patient -> (n, d)."""
     found: dict[str, list[np.ndarray]] = {}
     for one, image in zip(slices, images, strict=True):
-        region = {"structures": (one.labels > 0)[None]}
+        region = {"structures": (one.inside)[None]}
         rows = case_features(image[None], region, window)["structures"]
         if len(rows):
             found.setdefault(one.patient, []).append(rows)
@@ -109,9 +110,9 @@ def study(store: Store, runs: dict[str, list[Path]]) -> dict[str, Any]:
                 {
                     "psnr": fidelity.psnr(one.image, image, data_range),
                     "ssim": fidelity.ssim(one.image, image, data_range),
-                    "ssim inside": fidelity.ssim(one.image, image, data_range, one.labels > 0),
+                    "ssim inside": fidelity.ssim(one.image, image, data_range, one.inside),
                     "mae": fidelity.mae(one.image, image),
-                    "mae inside": fidelity.mae(one.image, image, one.labels > 0),
+                    "mae inside": fidelity.mae(one.image, image, one.inside),
                     "mse": fidelity.mse(one.image, image),
                 }
                 for one, image in zip(test, images, strict=True)

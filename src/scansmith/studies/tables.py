@@ -19,24 +19,31 @@ class Slice:
     Attributes:
         image: float32 (H, W).
         labels: uint8 (H, W), structure indices.
+        named: structures from this index on are regions that preparing added.
     """
 
     case: str
     patient: str
     image: np.ndarray
     labels: np.ndarray
+    named: int = 256
+
+    @property
+    def inside(self) -> np.ndarray:
+        """Where something is labelled, bool (H, W)."""
+        return (self.labels > 0) & (self.labels < self.named)
 
 
 def slices_of(
     store: Store, split: str, keep: Callable[[np.ndarray], bool], *, raw: bool = True
 ) -> list[Slice]:
     """The slices of a split whose labels are kept by `keep`; `raw`: decoded to raw units."""
-    found = []
+    found, named = [], len(store.table.written.values)
     for name in store.names(split):
         images, labels = store.volume(name)
         codec, patient = store.codec(name), store.cases[name].patient
         found += [
-            Slice(name, patient, codec.decode(image[0]) if raw else image[0], label)
+            Slice(name, patient, codec.decode(image[0]) if raw else image[0], label, named)
             for image, label in zip(images, labels, strict=True)
             if keep(label)
         ]
