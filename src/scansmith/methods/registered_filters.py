@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -88,21 +89,35 @@ def _record(tries: int, by: str, score: Tensor, error: Tensor) -> dict[str, Any]
 
 def holding(
     candidates: Iterator[tuple[Tensor, ...]], label: Tensor, numbers: RegisteredNumbers
-) -> tuple[Structure, bool]:
-    """A structure map whose brain holds the label (1, H, W), and whether one was found.
+) -> Structure:
+    """A structure map that passes and whose brain holds the label (1, H, W).
 
-    If none does in `label_tries`: the one that leaves the least of the lesion outside.
+    Raises:
+        DataError: none of `label_tries` does.
     """
-    nearest: Structure | None = None
+    least: int | None = None
     for tries in range(1, numbers.label_tries + 1):
         one = passing(candidates, numbers)
-        one.record["label_tries"] = tries
-        if nearest is None or one.outside(label) < nearest.outside(label):
-            nearest = one
-        if nearest.outside(label) == 0:
-            return nearest, True
-    assert nearest is not None
-    return nearest, False
+        outside = one.outside(label)
+        if outside == 0:
+            one.record["label_tries"] = tries
+            return one
+        least = outside if least is None else min(least, outside)
+    raise DataError(
+        f"synthesis: a lesion of {int((label > 0).sum())} pixels lies inside none of "
+        f"{numbers.label_tries} generated brains; the nearest leaves {least} pixels outside. "
+        "Train longer, take labels with smaller lesions, or train with a higher --set "
+        "method.label_tries."
+    )
+
+
+def nearest(candidates: Iterator[tuple[Tensor, ...]], label: Tensor) -> Structure:
+    """Of a few structure maps the one that leaves the least of the label outside; then by score."""
+    tried = [
+        (Structure(f, mask, _record(AT_ONCE, "nearest", score, error)), float(score))
+        for f, mask, score, error in islice(candidates, AT_ONCE)
+    ]
+    return min(tried, key=lambda pair: (pair[0].outside(label), -pair[1]))[0]
 
 
 @dataclass
@@ -110,7 +125,7 @@ class Sampler:
     """Makes samples one after another and keeps count of what was refused.
 
     Attributes:
-        strict: False takes what comes nearest instead of refusing.
+        strict: False takes the nearest of a few structure maps instead of refusing.
         filtered: judges decide on the images, if `strict` and the settings say so too.
     """
 
@@ -135,7 +150,11 @@ class Sampler:
         filtered = self.strict and self.filtered and self.numbers.image_filter
         best = 0.0
         for tries in range(1, self.numbers.tries + 1):
-            one = self._structure(label)
+            one = (
+                holding(self.candidates, label, self.numbers)
+                if self.strict
+                else nearest(self.candidates, label)
+            )
             _, x_g = self.synthesis.synthesised(one.f, label)
             x_g = x_g * (1 - one.mask)
             dice = float(self.synthesis.found_by_judges(x_g, label))
@@ -152,14 +171,3 @@ class Sampler:
             f"({self.accepted / self.images:.1%}). Train longer, synthesize the task "
             "'unfiltered', or train with a lower --set method.filter_dice."
         )
-
-    def _structure(self, label: Tensor) -> Structure:
-        one, holds = holding(self.candidates, label, self.numbers)
-        if self.strict and not holds:
-            raise DataError(
-                f"synthesis: a lesion of {int((label > 0).sum())} pixels lies inside none of "
-                f"{self.numbers.label_tries} generated brains; the nearest leaves "
-                f"{one.outside(label)} pixels outside. Train longer, take labels with smaller "
-                "lesions, or train with a higher --set method.label_tries."
-            )
-        return one
