@@ -21,6 +21,7 @@ Each patient counts once; what is finished is kept in DIR and not done again.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -305,6 +306,20 @@ def _lazily(build: Callable[[], Samples]) -> Samples:
     return draw
 
 
+def _runs(words: Sequence[str]) -> dict[str, list[Path]]:
+    """NAME=RUN[,RUN...] by name."""
+    found: dict[str, list[Path]] = {}
+    for word in words:
+        name, _, folders = word.partition("=")
+        if not re.fullmatch(r"[\w.-]+", name) or not folders or name == REAL or name in found:
+            raise SettingsError(
+                f"{word}: expected NAME=RUN[,RUN...], each NAME once, of letters, digits, dots and "
+                f"hyphens, and not {REAL!r}. Name the runs so."
+            )
+        found[name] = [Path(folder) for folder in folders.split(",")]
+    return found
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Command line; see the head of this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -330,11 +345,7 @@ def main(words: Sequence[str] | None = None) -> None:
         tree.numbers,
         tree.augmentation,
     )
-    runs = {
-        name: [Path(folder) for folder in folders.split(",")]
-        for name, _, folders in (word.partition("=") for word in given.runs)
-    }
-    study = Study(Store.open(given.store), runs, given.out, asked)
+    study = Study(Store.open(given.store), _runs(given.runs), given.out, asked)
     print(as_markdown(run_study(study)))
 
 
