@@ -149,3 +149,39 @@ def test_the_papers_training_numbers_are_the_defaults():
     assert settings.train.batch == 1
     player = tiny().players()[1]
     assert (player.learning_rate, player.betas) == (2e-4, (0.5, 0.999))
+
+
+def test_levels_are_the_mean_of_the_organ_around_the_lesion_or_the_usual_one():
+    # window -200..250 HU: raw 100 is (100 + 200) / 225 - 1 = 1/3
+    game = tiny(**{"method.level": "organ", "method.level_raw": 100.0})
+    labels = torch.zeros(2, 32, 32, dtype=torch.long)
+    labels[0, :8, :10] = 1  # 80 pixels of liver
+    labels[0, :8, :4] = 2  # of which 32 are tumour: 48 are left, too few
+    labels[1, :8, :12] = 1
+    labels[1, :8, :4] = 2  # 64 are left
+    image = torch.full((2, 1, 32, 32), -0.9)
+    image[1, 0, :8, :4] = -0.2  # the tumour's own value must not enter
+    image[1, 0, :8, 4:8] = 0.4
+    image[1, 0, :8, 8:12] = 0.6
+    levels = game.levels(Batch(image, labels))
+    torch.testing.assert_close(levels.flatten(), torch.tensor([1 / 3, 0.5]))
+    assert (tiny().levels(Batch(image, labels)) == 0).all()
+
+
+def test_what_is_painted_relative_to_the_organ_comes_back_in_its_own_units():
+    game = tiny(**{"method.level": "organ", "method.inputs": "literal"}).eval()
+    labels = torch.zeros(1, 32, 32, dtype=torch.long)
+    labels[0, :16] = 1
+    labels[0, :4, :4] = 2
+    image = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    seen = []
+
+    def hand_on(image, mask_map):
+        seen.append(image)
+        return image
+
+    game.generate = hand_on
+    painted = game.paint(Batch(image, labels))
+    torch.testing.assert_close(painted, image)
+    organ = (labels == 1).unsqueeze(1)
+    torch.testing.assert_close(seen[0][organ].mean(), torch.tensor(0.0), atol=1e-6, rtol=0)

@@ -149,7 +149,7 @@ class Magan(Method):
         numbers, side = settings.method, facts.size[0]
         self.lesion = facts.structures.index(standard_name(settings.data.lesion))
         self.organ = facts.structures.index(standard_name(settings.data.organ))
-        tanh = settings.data.intensity == "window"
+        self.bounded = settings.data.intensity == "window" and numbers.level == "absolute"
         if numbers.generator == "magan":
             self.generator: torch.nn.Module = TwoPathUNet(
                 side,
@@ -160,12 +160,12 @@ class Magan(Method):
                 norm_kind=numbers.norm,
                 dropout=numbers.dropout,
                 max_keys=numbers.max_keys,
-                tanh=tanh,
+                tanh=self.bounded,
             )
         else:
             self.generator = Pix2PixUNet(
                 2, 1, path_widths(side, numbers.base), norm_kind=numbers.norm,
-                dropout=numbers.dropout, tanh=tanh,
+                dropout=numbers.dropout, tanh=self.bounded,
             )  # fmt: skip
         seen = numbers.critic_crop or side
         strided = min(4, int(math.log2(seen)) - 3)
@@ -230,7 +230,7 @@ class Magan(Method):
     def play(self, batch: Mapping[str, Batch]) -> Scene:
         """Whiten the tumours and have G paint them."""
         samples = batch["abnormal"]
-        r, t = self.augment(self.limited(samples.image - self.levels(samples)), self.mask(samples))
+        r, t = self.augment(samples.image - self.levels(samples), self.mask(samples))
         image, mask_map, w = self.inputs(r, t)
         made = self.generate(image, mask_map)
         scene = {"real": r, "made": made, "condition": w, "mask": t}
@@ -290,7 +290,7 @@ class Magan(Method):
     def paint(self, source: Batch) -> Tensor:
         """G's whole output for the lesions in the labels, (B, 1, S, S)."""
         levels = self.levels(source)
-        image, mask_map, _ = self.inputs(self.limited(source.image - levels), self.mask(source))
+        image, mask_map, _ = self.inputs(source.image - levels, self.mask(source))
         return self.limited(self.generate(image, mask_map) + levels)
 
     def levels(self, source: Batch) -> Tensor:
@@ -355,7 +355,8 @@ class Magan(Method):
             gain, shift = numbers.jitter * (
                 2 * torch.rand(2, samples, 1, 1, 1, device=r.device) - 1
             )
-            r = self.limited(r * (1 + gain) + shift)
+            r = r * (1 + gain) + shift
+            r = r.clamp(-1, 1) if self.bounded else r
         return r, t
 
 
