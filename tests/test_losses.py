@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 
 from scansmith import losses
@@ -71,3 +72,27 @@ def test_centre_weight_is_one_on_the_mask_and_gaussian_off_it():
 
 def test_centre_weight_of_an_empty_mask_is_one_everywhere():
     assert (losses.centre_weight(torch.zeros(2, 1, 4, 4)) == 1).all()
+
+
+def test_soft_dice_by_hand():
+    # Four pixels, structure 1 in the first two; p of structure 1: 1, 0.5, 0.5, 0.
+    p = torch.tensor([1.0, 0.5, 0.5, 0.0])
+    shares = torch.stack([1 - p, p])[None]
+    labels = torch.tensor([[1, 1, 0, 0]])
+    # common 1.5, sums 2 + 2: 1 - (3 + 1) / (4 + 1).
+    assert losses.soft_dice(labels, shares).item() == pytest.approx(1 - 4 / 5)
+    # Smooth 0: 1 - 3 / 4.
+    assert losses.soft_dice(labels, shares, smooth=0).item() == pytest.approx(1 / 4)
+
+
+def test_soft_dice_of_a_structure_that_is_absent_and_not_found_costs_nothing():
+    shares = torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]])[None]
+    # (0 + 1) / (0 + 1) for both structures.
+    assert losses.soft_dice(torch.tensor([[0, 0]]), shares).item() == 0
+
+
+def test_soft_dice_sums_over_the_batch():
+    shares = torch.tensor([[[0.0, 1.0], [1.0, 0.0]], [[0.0, 0.0], [1.0, 1.0]]])
+    labels = torch.tensor([[1, 0], [0, 0]])
+    # Structure 1: common 1, found 3, true 1 over both samples: 1 - (2 + 1) / (4 + 1).
+    assert losses.soft_dice(labels, shares).item() == pytest.approx(1 - 3 / 5)

@@ -72,6 +72,24 @@ def label_value_dice(labels: Tensor, made: Tensor, smooth: float = 1e-5) -> Tens
     return (2 * shared + smooth) / ((a * a).sum(dim=1) + (b * b).sum(dim=1) + smooth)
 
 
+def soft_dice(labels: Tensor, probabilities: Tensor, smooth: float = 1.0) -> Tensor:
+    """1 - mean over structures of (2 sum y p + smooth) / (sum y + sum p + smooth).
+
+    Sums run over the batch and space, so that a structure that one sample lacks is no jump; the
+    background has no term. Source: Milletari et al. 2016 (V-Net), eq. 3, with plain sums below as
+    in nnU-Net (Isensee et al. 2021).
+
+    Args:
+        labels: y, int (B, *S).
+        probabilities: p, (B, K, *S), adding up to 1 over K.
+    """
+    hot = F.one_hot(labels, probabilities.shape[1]).movedim(-1, 1)[:, 1:].to(probabilities.dtype)
+    probabilities = probabilities[:, 1:]
+    space = (0, *range(2, probabilities.ndim))
+    shared, total = (hot * probabilities).sum(space), hot.sum(space) + probabilities.sum(space)
+    return 1 - ((2 * shared + smooth) / (total + smooth)).mean()
+
+
 def lsgan_critic(real: Tensor, fake: Tensor) -> Tensor:
     """(real - 1)^2 + fake^2. Source: Mao et al. 2017, eq. 9, without its factor 1/2."""
     return ((real - 1) ** 2).mean() + (fake**2).mean()

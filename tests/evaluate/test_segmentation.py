@@ -15,7 +15,6 @@ from scansmith.evaluate.segmentation import (
     Segmentation,
     SegmenterNumbers,
     shuffled,
-    soft_dice_loss,
     together,
     train_segmenter,
 )
@@ -49,30 +48,6 @@ def trained(samples, steps=3, seed=0, **options):
         numbers=options.pop("numbers", SMALL),
         **options,
     )
-
-
-def test_soft_dice_by_hand():
-    # Four pixels, structure 1 in the first two; p of structure 1: 1, 0.5, 0.5, 0.
-    p = torch.tensor([1.0, 0.5, 0.5, 0.0])
-    shares = torch.stack([1 - p, p])[None]
-    labels = torch.tensor([[1, 1, 0, 0]])
-    # common 1.5, sums 2 + 2: 1 - (3 + 1) / (4 + 1).
-    assert soft_dice_loss(shares, labels).item() == pytest.approx(1 - 4 / 5)
-    # Smooth 0: 1 - 3 / 4.
-    assert soft_dice_loss(shares, labels, smooth=0).item() == pytest.approx(1 / 4)
-
-
-def test_a_structure_that_is_absent_and_not_found_costs_nothing():
-    shares = torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]])[None]
-    # (0 + 1) / (0 + 1) for both structures.
-    assert soft_dice_loss(shares, torch.tensor([[0, 0]])).item() == 0
-
-
-def test_sums_run_over_the_batch():
-    shares = torch.tensor([[[0.0, 1.0], [1.0, 0.0]], [[0.0, 0.0], [1.0, 1.0]]])
-    labels = torch.tensor([[1, 0], [0, 0]])
-    # Structure 1: common 1, found 3, true 1 over both samples: 1 - (2 + 1) / (4 + 1).
-    assert soft_dice_loss(shares, labels).item() == pytest.approx(1 - 3 / 5)
 
 
 def test_the_learning_rate_falls_to_zero_by_the_power():

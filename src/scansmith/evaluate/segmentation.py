@@ -24,8 +24,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
+from scansmith import losses
 from scansmith.evaluate.augment import Augmentation, augmented
 from scansmith.game import Game, Player, Scene, Terms
 from scansmith.nets.segmenter import SegmenterUNet
@@ -119,24 +120,8 @@ class Segmentation(Game):
         """Cross-entropy and soft Dice."""
         return {
             "cross entropy": F.cross_entropy(scene["values"], scene["labels"]),
-            "dice": soft_dice_loss(scene["values"].softmax(dim=1), scene["labels"]),
+            "dice": losses.soft_dice(scene["labels"], scene["values"].softmax(dim=1)),
         }
-
-
-def soft_dice_loss(shares: Tensor, labels: Tensor, smooth: float = 1.0) -> Tensor:
-    """1 - mean over structures of (2 sum p y + smooth) / (sum p + sum y + smooth).
-
-    Args:
-        shares: p, (B, K, *S), adding up to 1 over K. labels: int (B, *S).
-    Source:
-        Milletari et al. 2016 (V-Net) with Drozdzal et al. 2016's sum instead of squares; sums over
-        the batch, so that a structure absent from one sample is no jump of the loss.
-    """
-    hot = F.one_hot(labels, shares.shape[1]).movedim(-1, 1)[:, 1:].to(shares.dtype)
-    shares = shares[:, 1:]
-    space = (0, *range(2, shares.ndim))
-    common, total = (shares * hot).sum(space), shares.sum(space) + hot.sum(space)
-    return 1 - ((2 * common + smooth) / (total + smooth)).mean()
 
 
 def train_segmenter(
