@@ -15,6 +15,7 @@ METHODS: dict[str, str] = {
     "magan": "scansmith.methods.magan:Magan",
     "ant-gan": "scansmith.methods.ant_gan:AntGan",
     "heart-gan": "scansmith.methods.heart_gan:HeartGan",
+    "registered-multimodal": "scansmith.methods.registered_multimodal:RegisteredMultimodal",
     "mm-gan": "scansmith.methods.mm_gan:MmGan",
 }
 
