@@ -96,3 +96,28 @@ def test_soft_dice_sums_over_the_batch():
     labels = torch.tensor([[1, 0], [0, 0]])
     # Structure 1: common 1, found 3, true 1 over both samples: 1 - (2 + 1) / (4 + 1).
     assert losses.soft_dice(labels, shares).item() == pytest.approx(1 - 3 / 5)
+
+
+def test_pairwise_error_is_the_sum_over_pairs_of_their_mean_squared_error():
+    alike = torch.tensor([[0.1, 0.0], [0.2, 0.0], [0.4, 0.0]])
+    # pairs: 0.1^2, 0.3^2, 0.2^2, each a mean over two pixels of which one differs
+    torch.testing.assert_close(losses.pairwise_mse(alike), torch.tensor(0.14 / 2))
+    assert losses.pairwise_mse(alike[:1]) == 0
+
+
+def test_class_error_weighs_classes_and_repeats_the_last_weight():
+    labels = torch.tensor([[[0, 2]]])
+    probabilities = torch.full((1, 3, 1, 2), 0.5)
+    # each class: (1 - 0.5)^2 or (0 - 0.5)^2, so 0.25, times 1 + 10 + 10
+    found = losses.class_mse(labels, probabilities, (1.0, 10.0))
+    torch.testing.assert_close(found, torch.tensor(0.25 * 21))
+    perfect = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]).view(1, 3, 1, 2)
+    assert losses.class_mse(labels, perfect, (1.0,)) == 0
+
+
+def test_label_value_dice_is_taken_on_the_numbers_and_two_empty_maps_agree():
+    labels = torch.tensor([[[0, 2]], [[0, 0]], [[3, 0]]])
+    made = torch.tensor([[[0, 1]], [[0, 0]], [[0, 0]]])
+    # 2 (2 x 1) / (4 + 1) = 0.8; empty and empty; 3 against nothing: 1e-5 / 9
+    found = losses.label_value_dice(labels, made).float()
+    torch.testing.assert_close(found, torch.tensor([0.8, 1.0, 0.0]), atol=1e-5, rtol=0)
