@@ -19,13 +19,14 @@ from scansmith.evaluate.segmentation import (
     train_segmenter,
 )
 from scansmith.scan import Batch, DataError, RunError
+from scansmith.train.checkpoint import load_weights
 
 STRUCTURES = ("background", "disc")
 SMALL = SegmenterNumbers(base=4, depth=2, learning_rate=1e-2, ema=0.9, device="cpu", threads=1)
 
 
 def discs(count=12, side=20, seed=0):
-    """Bright discs of random place and size in noise, on a bright or a dark ground."""
+    """Bright discs of random place and size, in noise."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side]
     images, labels = [], []
@@ -107,6 +108,18 @@ def test_training_repeats_under_its_seed_and_differs_under_another():
 
     assert torch.equal(weights(0), weights(0))
     assert not torch.equal(weights(0), weights(1))
+
+
+def test_the_averaged_weights_are_used_unless_there_are_none(tmp_path):
+    for decay in (0.9, 0.0):
+        run = tmp_path / str(decay)
+        numbers = SMALL.model_copy(update={"ema": decay})
+        segmenter = trained(shuffled(discs(), 2, 0), run=run, numbers=numbers)
+        used = segmenter.network.state_dict()["end.weight"]
+        last = load_weights(run)["network.end.weight"]
+        average = load_weights(run, ema=True)["network.end.weight"]
+        assert torch.equal(used, average)
+        assert torch.equal(average, last) == (decay == 0)
 
 
 def test_a_finished_folder_is_read_and_not_trained_again(tmp_path):
