@@ -45,6 +45,11 @@ def check(terms, wanted):
         torch.testing.assert_close(float(terms[name]), value, msg=lambda m, n=name: f"{n}: {m}")
 
 
+def same(batched, alone):
+    """Equal but for the rounding of another order of sums."""
+    torch.testing.assert_close(batched, alone, atol=1e-3, rtol=0)
+
+
 def structure_scene():
     """2 x 2 pixels: one edge, one pixel of background."""
     f = torch.tensor([[1.0, 0.0], [0.0, 0.0]]).view(1, 1, 2, 2)
@@ -253,12 +258,12 @@ def test_every_translation_goes_where_the_scene_says(how, shifts):
                 j = int(to[s, i])
                 assert j != i
                 x_t = stage.decode(stage.encode(x[i]), torch.tensor(j))
-                torch.testing.assert_close(scene["B.x_t"][s, i], x_t)
+                same(scene["B.x_t"][s, i], x_t)
                 back = stage.decode(stage.encode(x_t), torch.tensor(i))
-                torch.testing.assert_close(scene["B.x_c"][s, i], back)
+                same(scene["B.x_c"][s, i], back)
                 # x_gt lies at the place of the modality that it was translated to
                 x_gt = stage.decode(stage.encode(scene["B.x_g"][i]), torch.tensor(j))
-                torch.testing.assert_close(scene["B.x_gt"][s, j], x_gt)
+                same(scene["B.x_gt"][s, j], x_gt)
     if how == "one":
         terms = stage.generator_loss(scene)
         assert not {"cycle_pairs", "code_pairs", "registration_pairs"} & set(terms)
