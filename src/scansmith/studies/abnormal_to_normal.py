@@ -7,7 +7,8 @@ together under one name differ by their seed. Each scan counts once; the name gi
 compared with each other one, scan by scan. Intensities are of 0..1, so that the data range of PSNR
 and SSIM is 1.
 
-outside   pixels without lesion: PSNR (Table IV; inside the body too, since air is easy), SSIM
+outside   pixels without lesion: PSNR (Table IV) and SSIM; inside the body alone as well, since air
+          is easy for PSNR, and for SSIM the slightest noise in it is the end
 inside    how much the lesion was changed, and, with --twins, how near it comes to the same patient
           without the lesion, whom phantoms have
 Dice      of the lesion with |x - A2N(x)| above 0.1: all of it, and cleaned as labels are; and
@@ -41,7 +42,10 @@ from scansmith.studies.tumour_painting import differences
 from scansmith.workflow import load_run
 
 TABLES = {
-    "outside the lesion": ("psnr outside", "psnr outside, body", "ssim outside", "change outside"),
+    "outside the lesion": (
+        "psnr outside", "psnr outside, body", "ssim outside", "ssim outside, body",
+        "change outside",
+    ),
     "inside the lesion": ("change inside", "dice raw", "dice", "dice best"),
     "inside the lesion, against the twin": (
         "psnr inside, twin", "mae inside, twin", "bias inside, twin",

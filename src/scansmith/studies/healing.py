@@ -170,13 +170,16 @@ def of_abnormal(
     }
     found = {
         "psnr outside": fidelity.psnr(x, y, 1.0, masks["out"]),
-        "psnr outside, body": fidelity.psnr(x, y, 1.0, masks["body"])
-        if masks["body"].any()
-        else float("nan"),
         "ssim outside": fidelity.ssim(x, y, 1.0, masks["out"]),
         "change outside": fidelity.mae(x, y, masks["out"]),
         "change inside": fidelity.mae(x, y, masks["in"]),
     }
+    rest = masks["body"]
+    if rest.any():
+        found["psnr outside, body"] = fidelity.psnr(x, y, 1.0, rest)
+        found["ssim outside, body"] = fidelity.ssim(x, y, 1.0, rest)
+    else:  # no more of the body than the lesion
+        found["psnr outside, body"] = found["ssim outside, body"] = float("nan")
     if twin is not None:
         found["psnr inside, twin"] = fidelity.psnr(twin, y, 1.0, masks["in"])
         found["mae inside, twin"] = fidelity.mae(twin, y, masks["in"])
