@@ -74,7 +74,7 @@ def test_stage_a_generator_terms():
         "code_adversarial": 0.1 * 0.25,
         "normal": 0.1 * (0.2**2 + 0.5**2),
         "rec": 50 * 0.25,
-        "rec_classes": 50 * (0.25 + 5 * 0.25) / 2,  # the edge channel weighs 5
+        "rec_classes": 50 * 0.25 * (5 + 3) / 4,  # the edge pixel weighs 5, three others 1
         "rec_background": 5 * 0.5**2 / 4,  # one pixel of four is background
     }
     check(stage.generator_loss(structure_scene()), wanted)

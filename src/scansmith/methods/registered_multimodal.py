@@ -146,7 +146,7 @@ class RegisteredMultimodal(Method):
         x = random_modality(source.image)
         kept = (source.labels == 0).unsqueeze(1).to(x.dtype)  # outside the source's own lesion
         if self.stage_a is not None:
-            f = structure_map(x, numbers.beta_structure) * kept
+            f = structure_map(x, numbers.beta_structure, numbers.smooth) * kept
             mask = background_mask(x, numbers.mask_grow, numbers.mask_above, numbers.mask_filled)
             scene |= self.stage_a.play(f, mask)
         if self.stage_b is not None:
@@ -156,7 +156,7 @@ class RegisteredMultimodal(Method):
             mask = self.background(x)
             others = [one.labels for one in real]
             label, cut = suitable_label(batch["lesion"].labels, others, mask)
-            f = structure_map(x, numbers.beta) * kept
+            f = structure_map(x, numbers.beta, numbers.smooth) * kept
             masks = self.background(images.flatten(0, 1)).view(images.shape)
             scene |= self.stage_b.play(images, labels, masks, f, label, mask)
             scene["B.cut"] = cut
@@ -224,7 +224,7 @@ class RegisteredMultimodal(Method):
             return torch.cat([image for image, _ in made]), f, mask
         if self.stage_b is not None:
             x = source.image[:, :1]
-            f, mask = structure_map(x, numbers.beta), self.background(x)
+            f, mask = structure_map(x, numbers.beta, numbers.smooth), self.background(x)
             _, x_g = self.stage_b.synthesised(f, source.labels)
             return (x_g * (1 - mask)).squeeze(2).transpose(0, 1), f, mask
         assert self.stage_a is not None
@@ -254,7 +254,7 @@ class RegisteredMultimodal(Method):
             )
         panels["real"] = source.image
         x, numbers = source.image[:, :1], self.settings.method
-        panels["real f"] = structure_map(x, numbers.beta_structure)[:, 0].long()
+        panels["real f"] = structure_map(x, numbers.beta_structure, numbers.smooth)[:, 0].long()
         if self.stage_a is not None:
             f = panels["real f"].unsqueeze(1).to(x.dtype)
             panels["f, decoded"] = self.stage_a.reconstructed(f)[:, 0].long()
@@ -276,7 +276,8 @@ class RegisteredMultimodal(Method):
             ]
             found["translation_mae"] = float(torch.stack(errors).mean())
         if self.stage_a is not None:
-            f = structure_map(source.image[:, :1], self.settings.method.beta_structure)
+            numbers = self.settings.method
+            f = structure_map(source.image[:, :1], numbers.beta_structure, numbers.smooth)
             same = losses.label_value_dice(f, self.stage_a.reconstructed(f))
             found["structure_missed"] = 1 - float(same.mean())
         return found

@@ -37,9 +37,10 @@ class StructureWeights(Section):
     code_adversarial: float = number(0.1, "codes pass as normal noise", "code", ge=0)
     f_adversarial: float = number(100.0, "generated structure maps pass as real", "code", ge=0)
     normal: float = number(0.1, "code mean 0, code sd 1; each", "code", ge=0)
+    kl: float = number(0.0, "KL divergence of each code from N(0, 1), a mean over numbers", ge=0)
     rec: float = number(50.0, "structure map and its reconstruction", "code", ge=0)
     rec_classes: float = number(50.0, "the same over both channels", "code", ge=0)
-    edge_class: float = number(5.0, "weight of the edge channel in rec_classes", "code: target 5")
+    edge_class: float = number(5.0, "weight of edge pixels in rec_classes", "code: target 5", gt=0)
     rec_background: float = number(5.0, "no reconstructed edge in the background", "code", ge=0)
     mask: float = number(25.0, "MASK: background channel", "code", ge=0)
     mask_classes: float = number(25.0, "MASK: both channels", "code", ge=0)
@@ -109,6 +110,11 @@ class RegisteredNumbers(Section):
     )
     beta_structure: float = number(0.07, "threshold of structure maps in stage A", "code", gt=0)
     beta: float = number(0.12, "threshold of structure maps in stage B", "code", gt=0)
+    smooth: float = number(0.0, "sd in pixels of a blur before structure maps are taken", ge=0)
+    edges: Literal["probability", "chosen"] = number(
+        "probability",
+        "what D_f sees of made structure maps; chosen: zeros and ones, gradient passed through",
+    )
     tau: float = number(0.02, "softness of that threshold in losses", gt=0)
     f_loss: Literal["soft", "hard"] = number(
         "soft", "hard: as printed; its gradient is zero, so it trains nothing"

@@ -10,7 +10,7 @@
     L_D    = d [(D(f) - 1)^2 + D(f_g)^2] + c [(C(z) - 1)^2 + C(code)^2]
     L_G    = f_adversarial (D(f_g) - 1)^2 + code_adversarial (C(code) - 1)^2
            + normal [(mean of code means)^2 + (mean of code sds - 1)^2]
-           + rec (f - f_r)^2 + rec_classes sum_k w_k (onehot_k - f_r,k)^2 / 2
+           + rec (f - f_r)^2 + rec_classes w (onehot - f_r)^2   (w = 5 on edges, else 1)
            + rec_background (f_r mask)^2
     L_MASK = mask (mask - mask_r)^2 + mask_classes (both channels)
            + mask_edges [(f mask_r)^2 + (f_r mask_r)^2 + (f_g mask_g)^2]
@@ -93,7 +93,9 @@ class StructureStage(nn.Module):
 
     def critic_loss(self, scene: Scene) -> Terms:
         """L_D."""
-        structure = losses.lsgan_critic(self.critic(scene["A.f"]), self.critic(edge(scene, "f_g")))
+        structure = losses.lsgan_critic(
+            self.critic(scene["A.f"]), self.critic(self.judged_edge(scene))
+        )
         code = losses.lsgan_critic(
             self.code_critic(scene["A.z"]), self.code_critic(scene["A.code"])
         )
@@ -103,18 +105,30 @@ class StructureStage(nn.Module):
         """L_G."""
         w, f, f_r = self.weights, scene["A.f"], scene["A.f_r"]
         hot = torch.cat([1 - f, f], dim=1)
-        classes = ((hot - f_r) ** 2).mean(dim=(0, 2, 3))
+        weight = 1 + (w.edge_class - 1) * f
         normal = scene["A.mean"].mean() ** 2 + (scene["A.sd"].mean() - 1) ** 2
-        adversarial = losses.lsgan_generator(self.critic(edge(scene, "f_g")))
+        adversarial = losses.lsgan_generator(self.critic(self.judged_edge(scene)))
         code = losses.lsgan_generator(self.code_critic(scene["A.code"]))
-        return {
+        terms = {
             "f_adversarial": w.f_adversarial * adversarial,
             "code_adversarial": w.code_adversarial * code,
             "normal": w.normal * normal,
             "rec": w.rec * losses.mse(f, f_r[:, 1:]),
-            "rec_classes": w.rec_classes * (classes[0] + w.edge_class * classes[1]) / 2,
+            "rec_classes": w.rec_classes * (weight * (hot - f_r) ** 2).mean(),
             "rec_background": w.rec_background * ((f_r[:, 1:] * scene["A.mask"]) ** 2).mean(),
         }
+        if w.kl:
+            mean, variance = scene["A.mean"], scene["A.sd"] ** 2
+            divergence = (mean**2 + variance - torch.log(variance) - 1).mean() / 2
+            terms["kl"] = w.kl * divergence
+        return terms
+
+    def judged_edge(self, scene: Scene) -> Tensor:
+        """What D sees of f_g: the edge channel, or zeros and ones with its gradient."""
+        probability = edge(scene, "f_g")
+        if self.numbers.edges == "probability":
+            return probability
+        return chosen(scene["A.f_g"]) + probability - probability.detach()
 
     def mask_loss(self, scene: Scene) -> Terms:
         """L_MASK."""
@@ -142,7 +156,7 @@ class StructureStage(nn.Module):
         """
         f_g = self.decoder(z)
         f = chosen(f_g)
-        score = self.critic(f_g[:, 1:]).mean(dim=(1, 2, 3))
+        score = self.critic(self.judged_edge({"A.f_g": f_g})).mean(dim=(1, 2, 3))
         return f, chosen(self.masks(f)), score
 
     def reconstructed(self, f: Tensor) -> Tensor:
@@ -152,7 +166,7 @@ class StructureStage(nn.Module):
     def watch(self, scene: Scene) -> dict[str, float]:
         """How often the critics are right, and how good reconstruction and MASK are."""
         shown = {
-            "D_f": (self.critic(scene["A.f"]), self.critic(edge(scene, "f_g"))),
+            "D_f": (self.critic(scene["A.f"]), self.critic(self.judged_edge(scene))),
             "C_f": (self.code_critic(scene["A.z"]), self.code_critic(scene["A.code"])),
         }
         found = {}

@@ -255,8 +255,9 @@ class SynthesisStage(nn.Module):
         """Structure maps of made images (M, B, 1, H, W), soft unless settings ask otherwise."""
         numbers, flat = self.numbers, images.flatten(0, -4)
         if numbers.f_loss == "hard":
-            return structure_map(flat, numbers.beta).view(images.shape)
-        return soft_structure_map(flat, numbers.beta, numbers.tau).view(images.shape)
+            return structure_map(flat, numbers.beta, numbers.smooth).view(images.shape)
+        soft = soft_structure_map(flat, numbers.beta, numbers.tau, numbers.smooth)
+        return soft.view(images.shape)
 
     def lesion_error(self, segmentors: Segmentors, images: Tensor, labels: Tensor) -> Tensor:
         """Sum over modalities of `losses.class_mse`; labels (B, H, W) or (M, B, H, W)."""

@@ -7,6 +7,8 @@ published code. Everything is a torch function and runs on any device.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,13 +28,26 @@ def sobel(x: Tensor) -> Tensor:
     return torch.cat([dy, dx], dim=1)
 
 
-def structure_scores(x: Tensor) -> Tensor:
+def smoothed(x: Tensor, sd: float) -> Tensor:
+    """An image blurred by a Gaussian of `sd` pixels, borders repeated; (B, 1, H, W)."""
+    reach = math.ceil(3 * sd)
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float32, device=x.device)
+    kernel = torch.exp(-(offsets**2) / (2 * sd**2))
+    kernel = kernel / kernel.sum()
+    with torch.autocast(x.device.type, enabled=False):
+        padded = F.pad(x.float(), (reach,) * 4, mode="replicate")
+        down = F.conv2d(padded, kernel.view(1, 1, -1, 1))
+        return F.conv2d(down, kernel.view(1, 1, 1, -1))
+
+
+def structure_scores(x: Tensor, smooth: float = 0.0) -> Tensor:
     """How much of an edge each pixel is: Algorithm 1 up to its thresholds, (B, 1, H, W).
 
     f1 = min(dy, dx) and f2 = max(dy, dx), each scaled to 0..1 over the image; then the larger of
-    mean(f1) - f1 and f2 - mean(f2). f = 1 where this is above beta.
+    mean(f1) - f1 and f2 - mean(f2). f = 1 where this is above beta. With `smooth` the image is
+    blurred by so many pixels first, which leaves the larger structures.
     """
-    steps = sobel(x)
+    steps = sobel(smoothed(x, smooth) if smooth else x)
     low = _unit(steps.amin(dim=1, keepdim=True))
     high = _unit(steps.amax(dim=1, keepdim=True))
     falling = low.mean(dim=(2, 3), keepdim=True) - low
@@ -40,14 +55,14 @@ def structure_scores(x: Tensor) -> Tensor:
     return torch.maximum(falling, rising)
 
 
-def structure_map(x: Tensor, beta: float) -> Tensor:
+def structure_map(x: Tensor, beta: float, smooth: float = 0.0) -> Tensor:
     """f: Algorithm 1, zeros and ones. Its gradient is zero everywhere."""
-    return (structure_scores(x) > beta).to(x.dtype)
+    return (structure_scores(x, smooth) > beta).to(x.dtype)
 
 
-def soft_structure_map(x: Tensor, beta: float, tau: float) -> Tensor:
+def soft_structure_map(x: Tensor, beta: float, tau: float, smooth: float = 0.0) -> Tensor:
     """f with soft thresholds, sigmoid((score - beta) / tau), for losses."""
-    return torch.sigmoid((structure_scores(x) - beta) / tau)
+    return torch.sigmoid((structure_scores(x, smooth) - beta) / tau)
 
 
 def background_mask(x: Tensor, grow: int = 0, above: float = 0.0, filled: bool = False) -> Tensor:
