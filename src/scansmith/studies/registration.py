@@ -1,0 +1,231 @@
+"""Are the modalities of synthetic cases registered? Measured, beside real cases and shifted ones.
+
+    python -m scansmith.studies.registration --out DIR STORE NAME=SYNTHETIC_DATASET ...
+
+For every pair of modalities of a slice: how far their structure maps agree (Dice and IoU of
+Algorithm 1) and how much one tells of the other (mutual information in the brain). The same is
+measured in real cases of the store's held-out patients, and in these with one modality moved by
+1, 2 and 4 pixels: registered synthetic cases should stand with the real ones and not with the
+shifted ones. Each patient (each synthetic case, where nobody is known) counts once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from scansmith.data.intensity import fit_codec, measure
+from scansmith.data.layouts import find_layout
+from scansmith.data.store import Store
+from scansmith.evaluate.registration import agreement, edges, information, moved_apart
+from scansmith.evaluate.view import oriented
+from scansmith.io.scans import read_scan
+from scansmith.nets.structure_map import background_mask
+from scansmith.scan import DataError, Scan
+from scansmith.studies.tables import cell, summary, table
+
+SHIFTS = (0, 1, 2, 4)
+MEASURES = ("dice", "iou", "mi", "nmi")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Attributes:
+        slices: at most so many of each case, evenly spread over those that show enough brain.
+        least_brain: share of a slice.
+        beta, smooth: of Algorithm 1.
+    """
+
+    slices: int = 8
+    least_brain: float = 0.1
+    beta: float = 0.12
+    smooth: float = 0.0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One slice in all modalities.
+
+    Attributes:
+        images: float32 (M, H, W), 0..1.
+        labels: (H, W), whole numbers; all 0 without labels.
+    """
+
+    patient: str
+    images: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def brain(self) -> np.ndarray:
+        """Where any modality is not black."""
+        return np.asarray((self.images > 0).any(axis=0))
+
+
+def real_slices(store: Store, split: str, options: Options) -> list[Shown]:
+    """Slices of a split of a store."""
+    found = []
+    for name in store.names(split):
+        images, labels = store.volume(name)
+        kept = [n for n in range(len(images)) if n not in store.cases[name].left_out]
+        patient = store.cases[name].patient
+        found += _spread([Shown(patient, images[n], labels[n]) for n in kept], options)
+    return found
+
+
+def synthetic_slices(root: Path, store: Store, options: Options) -> list[Shown]:
+    """Slices of a data set on disk, brought to 0..1 as the store's recipe does with raw scans.
+
+    Raises:
+        DataError: a modality of the store is not in the set.
+    """
+    dataset = find_layout(root)
+    missing = [m for m in store.facts.modalities if m not in dataset.modalities]
+    if missing or dataset.problems:
+        raise DataError(
+            f"{root}: no modality {', '.join(missing) or '(unreadable)'}, expected "
+            f"{', '.join(store.facts.modalities)}. Give a set made by a run of this store."
+        )
+    found = []
+    for files in dataset.cases:
+        scan = oriented(read_scan(files))
+        found += _spread(list(_slices_of(scan, store)), options)
+    return found
+
+
+def _slices_of(scan: Scan, store: Store) -> Iterator[Shown]:
+    encoded = []
+    for number, modality in enumerate(store.facts.modalities):
+        raw = scan.image[scan.modalities.index(modality)].T
+        intensity, codec = store.recipe.intensity, store.facts.codecs[number]
+        if intensity.scope == "case":
+            codec = fit_codec(intensity, measure(raw, intensity), scan.case)
+        encoded.append(codec.encode(raw))
+    images = np.stack(encoded, axis=1)
+    labels = np.zeros_like(images[:, 0]) if scan.labels is None else scan.labels.T
+    for image, label in zip(images, labels, strict=True):
+        yield Shown(scan.patient or scan.case, image, label)
+
+
+def _spread(slices: list[Shown], options: Options) -> list[Shown]:
+    enough = [one for one in slices if one.brain.mean() >= options.least_brain]
+    chosen = np.linspace(0, len(enough) - 1, min(options.slices, len(enough))).astype(int)
+    return [enough[n] for n in chosen]
+
+
+def pair_scores(one: Shown, shift: int, options: Options) -> dict[str, float]:
+    """Means over all pairs of modalities, the second moved by `shift` pixels along either axis."""
+    maps = [edges(image, options.beta, options.smooth) for image in one.images]
+    rows = []
+    for i, j in combinations(range(len(maps)), 2):
+        for axis in (0, 1) if shift else (0,):
+            found = agreement(*moved_apart(maps[i], maps[j], axis, shift))
+            images = moved_apart(one.images[i], one.images[j], axis, shift)
+            mask = (images[0] > 0) | (images[1] > 0)
+            rows.append(found | information(*images, mask))
+    return {name: float(np.nanmean([row[name] for row in rows])) for name in MEASURES}
+
+
+def scored(slices: Sequence[Shown], shift: int, options: Options) -> dict[str, Any]:
+    """Every measure with its interval; a patient counts once."""
+    by_patient: dict[str, list[dict[str, float]]] = {}
+    for one in slices:
+        by_patient.setdefault(one.patient, []).append(pair_scores(one, shift, options))
+    means = [
+        {name: float(np.nanmean([row[name] for row in rows])) for name in MEASURES}
+        for rows in by_patient.values()
+    ]
+    return summary(means, list(by_patient)) | {"slices": len(slices), "patients": len(means)}
+
+
+def study(sets: dict[str, list[Shown]], options: Options) -> dict[str, Any]:
+    """Real, real moved apart, and every synthetic set.
+
+    Args:
+        sets: name -> slices; "real" among them.
+    """
+    empty = [name for name, slices in sets.items() if not slices]
+    if empty:
+        raise DataError(
+            f"{', '.join(empty)}: no slice shows {options.least_brain:.0%} brain. Lower "
+            "--least-brain, or use another split."
+        )
+    found = {
+        "real" if shift == 0 else f"real, moved by {shift} px": scored(sets["real"], shift, options)
+        for shift in SHIFTS
+    }
+    found |= {name: scored(slices, 0, options) for name, slices in sets.items() if name != "real"}
+    return {"options": vars(options), "sets": found}
+
+
+def as_markdown(result: dict[str, Any]) -> str:
+    """The study as the table of docs/results.md."""
+    rows = [
+        [name, str(found["patients"]), str(found["slices"]), *(cell(found[m]) for m in MEASURES)]
+        for name, found in result["sets"].items()
+    ]
+    head = [
+        "",
+        "patients",
+        "slices",
+        "edges: Dice",
+        "IoU",
+        "mutual information, nats",
+        "normalised",
+    ]
+    return "\n".join(table(head, rows)) + "\n"
+
+
+def picture(sets: dict[str, list[Shown]], options: Options, count: int = 4) -> np.ndarray:
+    """A few slices of each set, a row each, uint8: f | mask | label | modalities."""
+    rows = []
+    for slices in sets.values():
+        for n in np.linspace(0, len(slices) - 1, min(count, len(slices))).astype(int):
+            one = slices[n]
+            f = edges(one.images[0], options.beta, options.smooth)
+            x = torch.from_numpy(np.ascontiguousarray(one.images[:1]))[None]
+            labels = one.labels / max(1, one.labels.max())
+            tiles = [f, background_mask(x)[0, 0].numpy(), labels, *one.images]
+            rows.append(np.concatenate(tiles, axis=1))
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, 2), (0, width - row.shape[1]))) for row in rows]
+    return np.uint8(255 * np.concatenate(padded).clip(0, 1))  # type: ignore[return-value]
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Command line; see the head of this file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("sets", nargs="*", help="NAME=SYNTHETIC_DATASET")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--split", default="test", help="of the real cases")
+    parser.add_argument("--slices", type=int, default=8, help="of a case, at most")
+    parser.add_argument("--least-brain", type=float, default=0.1, help="share of a slice")
+    parser.add_argument("--beta", type=float, default=0.12, help="threshold of Algorithm 1")
+    parser.add_argument("--smooth", type=float, default=0.0, help="blur before it, sd in pixels")
+    given = parser.parse_args(words)
+    options = Options(given.slices, given.least_brain, given.beta, given.smooth)
+    store = Store.open(given.store)
+    sets = {"real": real_slices(store, given.split, options)}
+    for name, _, root in (word.partition("=") for word in given.sets):
+        sets[name] = synthetic_slices(Path(root), store, options)
+    result = study(sets, options)
+    given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / "study.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    (given.out / "study.md").write_text(as_markdown(result), encoding="utf-8")
+    Image.fromarray(picture(sets, options)).save(given.out / "study.png")
+    print(as_markdown(result))
+
+
+if __name__ == "__main__":
+    main()
