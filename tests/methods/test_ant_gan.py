@@ -91,6 +91,14 @@ def test_the_generators_terms_by_hand():
     assert {name: round(float(term), 5) for name, term in terms.items()} == expected
 
 
+def test_the_remedy_for_n2a_weighs_all_that_it_changes():
+    game = tiny(method__lambda_change=2.0)
+    game.n2a = Plus(0.3)
+    with torch.no_grad():
+        terms = game.generator_loss(game.play(batch()))
+    torch.testing.assert_close(terms["change"], torch.tensor(2 * 0.3))
+
+
 def test_the_mask_term_does_not_see_the_lesion():
     game = tiny()
     scene = game.play(batch())

@@ -86,6 +86,11 @@ class AntNumbers(Section):
     anomaly_mask: bool = number(True, "the term L_AM", "paper")
     lambda_cc: float = number(10.0, "weight of L_CC", "paper", ge=0)
     lambda_am: float = number(10.0, "weight of L_AM", "paper", ge=0)
+    lambda_change: float = number(
+        0.0,
+        "weight of mean |N2A(x_n) - x_n|, so that N2A changes one place; not in the paper",
+        ge=0,
+    )
     pool: int = number(50, "made slices of each kind that critics may see again", "paper", ge=0)
     learning_rate: float = number(2e-4, "Adam, A2N and N2A", "paper", gt=0)
     learning_rate_critic: float = number(2e-4, "Adam, D_N and D_A", "paper", gt=0)
@@ -149,6 +154,7 @@ class AntGan(Method):
             "method.shortcut_back": "add",
             "method.lambda_cc": 2.0,
             "method.lambda_am": 50.0,
+            "method.lambda_change": 2.0,
             "method.learning_rate": 3e-4,
             "method.learning_rate_critic": 3e-4,
             "method.flip": True,
@@ -288,6 +294,9 @@ class AntGan(Method):
         if numbers.anomaly_mask:
             kept = (1 - scene["mask"]) * (scene["made_normal"] - scene["abnormal"])
             terms["L_AM"] = numbers.lambda_am * (kept**2).mean()
+        if numbers.lambda_change:
+            drawn = losses.l1(scene["normal"], scene["made_abnormal"])
+            terms["change"] = numbers.lambda_change * drawn
         return terms
 
     @torch.no_grad()
