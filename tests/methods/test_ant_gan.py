@@ -44,7 +44,7 @@ def batch(value=0.0, channels=1):
     labels = torch.zeros(2, 16, 16, dtype=torch.long)
     labels[:, 4:8, 4:8] = 2
     noise = torch.rand(2, channels, 16, 16, generator=torch.Generator().manual_seed(1))
-    healthy = Batch(noise * 0.2 + value, torch.zeros_like(labels))
+    healthy = Batch(noise.flip(-1) * 0.2 + value, torch.zeros_like(labels))
     return {"abnormal": Batch(noise * 0.2 + value, labels), "normal": healthy}
 
 
