@@ -15,7 +15,7 @@ There is no term that compares G(x) with y, unless `l1` asks for one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -28,6 +28,7 @@ from scansmith.labels.table import CONTEXT, is_context
 from scansmith.methods.base import Method
 from scansmith.nets.volume_critic import VolumeCritic
 from scansmith.nets.volume_unet import VolumeUNet
+from scansmith.nets.windows import by_windows
 from scansmith.recipe import Draw, Edits, Facts, Intensity, Recipe, Regions
 from scansmith.scan import Batch, SettingsError
 from scansmith.settings import DataSettings, Section, Settings, TrainSettings, number
@@ -318,32 +319,17 @@ class MmGan(Method):
             away |= (source.labels == 0).unsqueeze(1)
         return torch.where(away, OUTSIDE, volume)
 
-    def draw(self, labels: Tensor, network: Callable[[Tensor], Tensor], whole: bool) -> Tensor:
+    def draw(self, labels: Tensor, network: nn.Module, whole: bool) -> Tensor:
         """One generator's volume."""
         if whole:
             return network(self.condition(labels))
         return by_windows(
+            network,
             lambda part: network(self.condition(part[:, 0])),
             labels.unsqueeze(1).float(),
             self.settings.method.window,
             self.settings.method.window_overlap,
         )
-
-
-def by_windows(
-    draw: Callable[[Tensor], Tensor], volume: Tensor, window: tuple[int, ...], overlap: float
-) -> Tensor:
-    """What `draw` makes of overlapping windows, blended by Gaussian weights.
-
-    Args:
-        volume: (B, C, D, H, W); `draw` is handed windows of it.
-    """
-    from monai.inferers import SlidingWindowInferer  # takes seconds to import
-
-    inferer = SlidingWindowInferer(
-        roi_size=window, sw_batch_size=1, overlap=overlap, mode="gaussian"
-    )
-    return inferer(volume, draw)
 
 
 def _regions(data: MmData) -> Regions | None:
