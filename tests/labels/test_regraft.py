@@ -124,8 +124,9 @@ def test_what_was_lesion_becomes_the_nearest_of_several_organs():
     # Column 2 is one step from 1, column 4 one step from 2; column 3 is two steps from both.
     assert healed[0, [0, 1, 2, 4, 5, 6, 7]].tolist() == [1, 1, 1, 2, 2, 2, 2]
     assert healed[0, 3] in (1, 2)
-    wide = np.array([[1, 3, 3], [2, 3, 3]], dtype=np.uint8)
-    assert heal(wide, (1.0, 9.0), (3,), (1, 2)).tolist() == [[1, 1, 1], [2, 2, 2]]
+    # Columns 9 mm, rows 1 mm apart: two rows down is nearer than one column to the left.
+    wide = np.array([[1, 3], [3, 3], [3, 2]], dtype=np.uint8)
+    assert heal(wide, (1.0, 9.0), (3,), (1, 2)).tolist() == [[1, 2], [1, 2], [1, 2]]
 
 
 def test_the_same_chance_gives_the_same_map_and_another_another():
