@@ -120,7 +120,7 @@ def test_a_cell_is_found_once_and_keeps_what_is_not_a_number(tmp_path):
     assert np.isnan(again["ann/1"]["tumour"])
     assert cell(tmp_path, "nothing", {}, lambda: None) is None
     assert cell(tmp_path, "nothing", {}, lambda: pytest.fail("done again")) is None
-    with pytest.raises(RunError, match="a cell of another study"):
+    with pytest.raises(RunError, match=r"a cell of another study \(differing: steps\)"):
         cell(tmp_path, "a + b", {"steps": 4}, work)
     assert file_name("a + b") == "a-b"
 
@@ -161,7 +161,7 @@ def test_the_study_compares_goes_on_and_shows(parts, tmp_path, capsys):
     assert again.count(" s\n") == 1  # the others were kept
     assert printed.count(" s\n") == 2 * (7 + 4 + 4)
     assert (out / "results.json").read_text() == before
-    with pytest.raises(RunError, match="another study"):
+    with pytest.raises(RunError, match=r"another study \(differing: batch, tested\)"):
         label_use.main([*words, "--batch", "3"])
 
 

@@ -31,10 +31,12 @@ def cell(
     path = folder / f"{file_name(name)}.json"
     if path.is_file():
         kept = read_json(path)
-        if kept.get("record") != record:
+        before = kept.get("record", {})
+        differing = sorted(k for k in {*before, *record} if before.get(k) != record.get(k))
+        if differing:
             raise RunError(
-                f"{path}: holds a cell of another study. Give its settings, store and runs, or "
-                "choose another folder."
+                f"{path}: holds a cell of another study (differing: {', '.join(differing)}). Give "
+                "its settings, store and runs, or choose another folder."
             )
         return _finite(kept["scores"])
     began = time.monotonic()

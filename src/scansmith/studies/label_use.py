@@ -103,6 +103,7 @@ class Study:
         }
         self.controls = _controls(self.makers)
         self._made: tuple[tuple[str, int], list[Case]] | None = None
+        self._remade: dict[tuple[str, int], list[Case] | None] = {}
 
     @cached_property
     def train(self) -> list[Case]:
@@ -181,8 +182,12 @@ class Study:
         """The test cases, or what a name or control makes of their labels."""
         if name == REAL:
             return self.test
-        maker = self.maker(self.controls.get(name, name), seed)
-        made = maker.reconstructed(self.test, self.store, seed)
+        key = self.controls.get(name, name), seed
+        maker = self.maker(*key)
+        if key not in self._remade:
+            kept = {k: cases for k, cases in self._remade.items() if k[1] == seed}
+            self._remade = {**kept, key: maker.reconstructed(self.test, self.store, seed)}
+        made = self._remade[key]
         return made if made is None or name in self.makers else self._painted(made, maker, seed)
 
     def _samples(self, arm: str, seed: int) -> Samples:
