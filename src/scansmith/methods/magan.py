@@ -128,6 +128,8 @@ class Magan(Method):
             "data.min_tumour_pixels": 8,
             "method.base": 32,
             "method.init": "skips-first",
+            "method.level": "organ",
+            "method.mask_to_both": True,
             "method.learning_rate": 5e-4,
             "method.learning_rate_critic": 1e-4,
             "method.lambda_tumour": 50.0,
