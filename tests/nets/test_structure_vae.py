@@ -94,13 +94,21 @@ def test_the_code_is_mean_plus_sd_times_noise():
     torch.testing.assert_close(wide, mean + 3 * noise)
 
 
-def test_a_map_of_one_pixel_is_scaled_and_not_normalised_to_nothing():
+def test_small_maps_are_normalised_over_all_channels_together():
     norm = InstanceNorm(2).train()
     with torch.no_grad():
         norm.weight.copy_(torch.tensor([2.0, 3.0]))
         norm.bias.copy_(torch.tensor([0.5, 0.0]))
+    # One pixel: mean -1.5, sd 2.5 over the channels, so 1 and -1 before scale and shift.
     x = torch.tensor([1.0, -4.0]).view(1, 2, 1, 1)
-    assert norm(x).flatten().tolist() == [2.5, -12.0]
+    torch.testing.assert_close(norm(x).flatten(), torch.tensor([2.5, -3.0]), atol=1e-4, rtol=0)
+    # Two pixels: each channel on its own, so that its strength is lost; unless asked otherwise.
+    strong = torch.tensor([[-9.0, 9.0], [-1.0, 1.0]]).view(1, 2, 1, 2)
+    alike = norm(strong)[0, :, 0, 1]
+    torch.testing.assert_close(alike, torch.tensor([2.5, 3.0]), atol=1e-4, rtol=0)
+    norm.least = 3
+    ratio = (norm(strong)[0, 0, 0, 1] - 0.5) / 2 / (norm(strong)[0, 1, 0, 1] / 3)
+    torch.testing.assert_close(ratio, torch.tensor(9.0))
 
 
 def test_the_capped_block_ends_at_its_cap():
@@ -114,10 +122,11 @@ def test_the_capped_block_ends_at_its_cap():
 def test_averaging_starts_generators_as_means_and_critics_as_noise():
     torch.manual_seed(0)
     generator, critic = ConvNormRelu(4, 8), ConvNormRelu(4, 8)
-    start([generator], [critic], "averaging")
+    start([generator], [critic], "averaging", least=5)
     weight = generator.conv.weight
     torch.testing.assert_close(weight, torch.full_like(weight, 1 / 36), atol=1e-5, rtol=0)
     assert len(weight.unique()) > 1  # noise of 1e-6 breaks the tie
     assert 0.015 < critic.conv.weight.std() < 0.025
-    start([generator], [critic], "normal")
+    assert generator.norm.least == critic.norm.least == 5
+    start([generator], [critic], "normal", least=2)
     assert 0.015 < generator.conv.weight.std() < 0.025

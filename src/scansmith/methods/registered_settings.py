@@ -100,6 +100,9 @@ class RegisteredNumbers(Section):
     cap: float = number(0.0, "largest output of a ReLU (the code's: 100); 0: none", ge=0)
     dropout: float = number(0.1, "at every network's input", "paper", ge=0, lt=1)
     head_norm: bool = number(True, "instance norm before each decoder's sigmoid", "code")
+    norm_least: int = number(
+        2, "maps of fewer pixels are normalised over all channels together", gt=1
+    )
     init: Init = number("normal", "averaging: all filters start as averages, as in the code")
     scheme: Scheme = number("4seg", "which guiding segmentors are shared", "paper, 2.7")
     category: Literal["number", "softmax"] = number(

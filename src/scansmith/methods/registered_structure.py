@@ -61,7 +61,7 @@ class StructureStage(nn.Module):
         self.critic = StructureCritic(base, cap=cap, dropout=dropout)
         self.code_critic = DenseCodeCritic(base, cap=cap, dropout=dropout)
         generators = [self.encoder, self.decoder, self.mask_encoder, self.mask_decoder]
-        start(generators, [self.critic, self.code_critic], numbers.init)
+        start(generators, [self.critic, self.code_critic], numbers.init, numbers.norm_least)
 
     def play(self, f: Tensor, mask: Tensor) -> Scene:
         """Encode and decode f; decode noise."""

@@ -72,7 +72,7 @@ class SynthesisStage(nn.Module):
         )
         generators = [self.encoder, self.fusion_encoder, self.decoder]
         generators += [self.segmentors, self.judges]
-        start(generators, [self.critic, self.code_critic], numbers.init)
+        start(generators, [self.critic, self.code_critic], numbers.init, numbers.norm_least)
 
     def fusion(self, f: Tensor, l: Tensor) -> Tensor:  # noqa: E741  (the paper's letter)
         """0.2 onehot(l) + 0.8 f, (B, classes, H, W): values 0, 0.2, 0.8 and 1."""

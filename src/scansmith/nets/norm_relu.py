@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scansmith.nets.blocks import initialise
@@ -14,15 +15,22 @@ Init = Literal["normal", "averaging"]
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Instance norm with scale and shift; a map of one pixel has no spread and is only scaled."""
+    """Instance norm with scale and shift; small maps are normalised over all channels together.
+
+    A map of one pixel has no spread, and what one of four pixels has left after instance norm is
+    hardly more than signs: how strong its channels are, and so most of what a dense layer behind
+    it could read, is gone. `least` is the number of pixels from which each channel is normalised
+    on its own.
+    """
 
     def __init__(self, channels: int):
         super().__init__(channels, affine=True)
+        self.least = 2
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
-        if x.shape[-2] * x.shape[-1] == 1:
-            return x * self.weight[:, None, None] + self.bias[:, None, None]
+        if x.shape[-2] * x.shape[-1] < self.least:
+            return F.group_norm(x, 1, self.weight, self.bias, self.eps)
         return super().forward(x)
 
 
@@ -85,14 +93,22 @@ def initialise_averaging(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def start(generators: Sequence[nn.Module], critics: Sequence[nn.Module], kind: Init) -> None:
+def start(
+    generators: Sequence[nn.Module], critics: Sequence[nn.Module], kind: Init, least: int
+) -> None:
     """Starting weights: N(0, 0.02) for all, or averaging filters for the generators.
 
     Dense layers keep PyTorch's default: N(0, 0.02) over thousands of inputs would start the code
     far from its unit variance.
+
+    Args:
+        least: of every `InstanceNorm`.
     """
     for network in (*generators, *critics):
         initialise(network, "normal")
+        for module in network.modules():
+            if isinstance(module, InstanceNorm):
+                module.least = least
     if kind == "averaging":
         for network in generators:
             initialise_averaging(network)
