@@ -79,7 +79,7 @@ class MmNumbers(Section):
     spectral: bool = number(True, "spectral norm on every convolution of G", "paper")
     spectral_critic: bool = number(True, "spectral norm on every convolution of D", "paper")
     critic_norm: Literal["none", "instance"] = number("none", "norm in D", "SimGAN")
-    critic_gain: float = number(1.0, "factor on the volumes that D sees", gt=0)
+    critic_gain: float = number(1.0, "factor on the volumes that D sees; 5: z-scores", gt=0)
     critic_high_pass: float = number(0.0, "gain of D's view of fine detail; 0: none", ge=0)
     per_modality_brain: bool = number(
         True, "in training the context ends where this modality's image does", "paper"
@@ -117,7 +117,7 @@ class MmGan(Method):
 
     name = "mm-gan"
     title = "MM-GAN: 3D label map to MR volumes"
-    paper = "MM-GAN: 3D MRI data augmentation for medical image segmentation"
+    paper = "MM-GAN: 3D MRI data augmentation for medical image segmentation via GANs"
     needs = "MR volumes with labels, one or more modalities on one grid"
     settings_type = MmSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -133,7 +133,13 @@ class MmGan(Method):
         "cpu": {
             "data.size": (40, 56, 40),
             "data.context": "kmeans",
-            "train.steps": 3000,
+            "method.critic_gain": 5.0,
+            "method.critic_norm": "instance",
+            "method.spectral_critic": False,
+            "method.learning_rate_critic": 4e-4,
+            "method.l1": 5.0,
+            "train.batch": 2,  # PyTorch's fast 3D convolutions need two samples or bf16 on a CPU
+            "train.steps": 1500,
         },
     }
 
