@@ -26,19 +26,20 @@ from scansmith import losses
 from scansmith.game import Player, Scene, Terms
 from scansmith.labels.table import CONTEXT, is_context
 from scansmith.methods.base import Method
+from scansmith.methods.context import Context, ContextData
 from scansmith.nets.volume_critic import VolumeCritic
 from scansmith.nets.volume_unet import VolumeUNet
 from scansmith.nets.windows import by_windows
-from scansmith.recipe import Draw, Edits, Facts, Intensity, Recipe, Regions
+from scansmith.recipe import Draw, Edits, Facts, Intensity, Recipe
 from scansmith.scan import Batch, SettingsError
-from scansmith.settings import DataSettings, Section, Settings, TrainSettings, number
+from scansmith.settings import Section, Settings, TrainSettings, number
 
 SMALLEST = 16  # voxels of an axis: a halved, halved, halved axis of 2 still has statistics
 OUTSIDE = -1.0  # network value of what is not body
 NEVER_TISSUE = -0.9  # z-scores below -4.5 mean the surroundings
 
 
-class MmData(DataSettings):
+class MmData(ContextData):
     """Whole brains at 1 mm, cropped; standardised over the brain, each modality for itself."""
 
     size: tuple[int, ...] = number(
@@ -47,14 +48,12 @@ class MmData(DataSettings):
         "needs the 200",
         "paper",
     )
-    context: Literal["region", "kmeans", "none"] = number(
+    context: Context = number(
         "region",
         "what is told of the unlabelled: region: body or not (the paper's label 3); kmeans: its "
         "tissues, from the image; none: nothing",
         "paper",
     )
-    context_classes: int = number(4, "tissues, with context kmeans", ge=2, le=16)
-    context_smooth: float = number(1.0, "voxels, sd of the smoothing before kmeans", ge=0)
     edits: Literal["reshape", "deform"] = number(
         "reshape", "new maps: reshape: the tumour alone changes; deform: all is moved", "paper"
     )
@@ -198,7 +197,7 @@ class MmGan(Method):
             ),
             needs=tuple(name for name in (*data.lesion, *data.organ) if name != "*"),
             draws=(Draw(name="labelled", has=("*",)),),
-            regions=_regions(data),
+            regions=data.regions(),
             edits=_edits(data),
             split=data.split,
             seed=data.seed,
@@ -336,14 +335,6 @@ class MmGan(Method):
             self.settings.method.window,
             self.settings.method.window_overlap,
         )
-
-
-def _regions(data: MmData) -> Regions | None:
-    if data.context == "none":
-        return None
-    if data.context == "region":
-        return Regions(kind="foreground")
-    return Regions(kind="kmeans", classes=data.context_classes, smooth=data.context_smooth)
 
 
 def _edits(data: MmData) -> Edits:
