@@ -97,6 +97,16 @@ def test_the_stages_see_the_structure_source_with_their_own_thresholds_and_witho
     assert torch.equal(scene["B.l"], drawn["lesion"].labels)
 
 
+def test_stage_a_may_see_the_slices_of_every_draw():
+    game, drawn = tiny(3, method__structure_sources="all"), batch(3)
+    scene = game.play(drawn)
+    assert len(scene["A.f"]) == len(scene["A.mask"]) == 5  # structure, lesion, three modalities
+    assert len(scene["B.f"]) == 1
+    assert scene["A.f"].flatten(1).any(dim=1).all()
+    lesions = torch.cat([drawn["structure"].labels, drawn["lesion"].labels])
+    assert not scene["A.f"][:2, 0][lesions > 0].any()
+
+
 def test_a_random_modality_is_taken_of_each_sample():
     image = torch.arange(4.0).view(1, 4, 1, 1).expand(64, 4, 2, 2)
     torch.manual_seed(0)

@@ -139,15 +139,19 @@ class RegisteredMultimodal(Method):
         )
 
     def play(self, batch: Mapping[str, Batch]) -> Scene:
-        """Both stages on one structure source; stage B on one slice of each modality as well."""
-        source = batch["structure"]
+        """Stage A on structure sources; stage B on one of them and a slice of each modality."""
+        source, numbers = batch["structure"], self.settings.method
         scene: Scene = {}
-        numbers = self.settings.method
         x = random_modality(source.image)
-        kept = (source.labels == 0).unsqueeze(1).to(x.dtype)  # outside the source's own lesion
+        kept = without_lesion(source.labels)
         if self.stage_a is not None:
-            f = structure_map(x, numbers.beta_structure, numbers.smooth) * kept
-            mask = background_mask(x, numbers.mask_grow, numbers.mask_above, numbers.mask_filled)
+            seen, outside = x, kept
+            if numbers.structure_sources == "all":
+                more = [one for name, one in batch.items() if name != "structure"]
+                seen = torch.cat([x, *(random_modality(one.image) for one in more)])
+                outside = torch.cat([kept, *(without_lesion(one.labels) for one in more)])
+            f = structure_map(seen, numbers.beta_structure, numbers.smooth) * outside
+            mask = background_mask(seen, numbers.mask_grow, numbers.mask_above, numbers.mask_filled)
             scene |= self.stage_a.play(f, mask)
         if self.stage_b is not None:
             real = [batch[f"real.{name}"] for name in self.facts.modalities]
@@ -288,6 +292,11 @@ def random_modality(image: Tensor) -> Tensor:
     samples, channels = image.shape[:2]
     chosen = torch.randint(channels, (samples,), device=image.device)
     return image[torch.arange(samples, device=image.device), chosen].unsqueeze(1)
+
+
+def without_lesion(labels: Tensor) -> Tensor:
+    """1 outside the lesions of labels (B, H, W), 0 inside: (B, 1, H, W)."""
+    return (labels == 0).unsqueeze(1).float()
 
 
 def suitable_label(labels: Tensor, others: list[Tensor], mask: Tensor) -> tuple[Tensor, Tensor]:

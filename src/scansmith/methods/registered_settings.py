@@ -111,6 +111,9 @@ class RegisteredNumbers(Section):
     translations: Literal["all", "one"] = number(
         "all", "all: every modality to every other; one: to one other, drawn each step", "code"
     )
+    structure_sources: Literal["one", "all"] = number(
+        "one", "slices that stage A sees in a step; all: those of every draw", "code"
+    )
     beta_structure: float = number(0.07, "threshold of structure maps in stage A", "code", gt=0)
     beta: float = number(0.12, "threshold of structure maps in stage B", "code", gt=0)
     smooth: float = number(0.0, "sd in pixels of a blur before structure maps are taken", ge=0)
