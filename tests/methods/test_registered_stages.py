@@ -249,7 +249,7 @@ def test_every_translation_goes_where_the_scene_says(how, shifts):
     x, f = torch.rand(3, 1, 1, *SIZE, generator=chance), torch.zeros(1, 1, *SIZE)
     label = torch.zeros(3, 1, *SIZE, dtype=torch.long)
     with torch.no_grad():
-        scene = stage.play(x, label, torch.zeros_like(x), f, label[0], f)
+        scene = stage.play(x, label, torch.zeros_like(x), f, label[0], f, torch.zeros_like(x))
         to = scene["B.to"]
         assert to.shape == (shifts, 3)
         for s in range(shifts):
@@ -267,6 +267,22 @@ def test_every_translation_goes_where_the_scene_says(how, shifts):
     if how == "one":
         terms = stage.generator_loss(scene)
         assert not {"cycle_pairs", "code_pairs", "registration_pairs"} & set(terms)
+
+
+def test_a_slice_may_be_drawn_from_its_own_structure_map_and_label():
+    torch.manual_seed(1)
+    stage = SynthesisStage(numbers(weights__own=50.0), SIZE, modalities=2, classes=2).eval()
+    x, f_x = torch.rand(2, 2, 1, 1, *SIZE, generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros(2, 1, *SIZE, dtype=torch.long)
+    labels[1, :, 4:8, 4:8] = 1
+    with torch.no_grad():
+        scene = stage.play(x, labels, x * 0, x[0], labels[1], x[0], f_x)
+        for i in range(2):
+            _, every = stage.synthesised(f_x[i], labels[i])
+            same(scene["B.x_o"][i], every[i])
+        term = stage.generator_loss(scene)["own"]
+    wanted = 50 * sum(((x[i] - scene["B.x_o"][i]) ** 2).mean() for i in range(2))
+    torch.testing.assert_close(term, wanted)
 
 
 def test_hard_structure_maps_in_the_loss_train_nothing():

@@ -161,8 +161,11 @@ class RegisteredMultimodal(Method):
             others = [one.labels for one in real]
             label, cut = suitable_label(batch["lesion"].labels, others, mask)
             f = structure_map(x, numbers.beta, numbers.smooth) * kept
-            masks = self.background(images.flatten(0, 1)).view(images.shape)
-            scene |= self.stage_b.play(images, labels, masks, f, label, mask)
+            flat = images.flatten(0, 1)
+            masks = self.background(flat).view(images.shape)
+            f_x = structure_map(flat, numbers.beta, numbers.smooth)
+            f_x = (f_x * without_lesion(labels.flatten(0, 1))).view(images.shape)
+            scene |= self.stage_b.play(images, labels, masks, f, label, mask, f_x)
             scene["B.cut"] = cut
         return scene
 

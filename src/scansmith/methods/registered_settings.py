@@ -81,6 +81,10 @@ class SynthesisWeights(Section):
     code_made_pairs: float = number(0.2, "and these among each other", "code", ge=0)
     background: float = number(1.5, "nothing outside the brain", "code", ge=0)
 
+    own: float = number(
+        0.0, "a real slice drawn from its own structure map and label equals the slice", ge=0
+    )
+
     guide_classes: tuple[float, ...] = number(
         (2.5, 25.0, 125.0), "of guiding segmentors' classes, background first, last repeats", "code"
     )

@@ -114,12 +114,14 @@ class SynthesisStage(nn.Module):
         f: Tensor,
         l: Tensor,  # noqa: E741
         mask: Tensor,
+        f_x: Tensor,
     ) -> Scene:
         """Reconstruct, translate and translate back the real slices; synthesise and translate.
 
         Args:
             x, masks: (M, B, 1, H, W).
             labels: int64 (M, B, H, W).
+            f_x: structure maps of x without its lesions, (M, B, 1, H, W).
             f, mask: (B, 1, H, W).
             l: int64 (B, H, W).
         """
@@ -139,6 +141,9 @@ class SynthesisStage(nn.Module):
         scene = {"x": x, "labels": labels, "masks": masks, "f": f, "l": l, "mask": mask}
         scene |= {"code": code, "x_r": x_r, "x_t": x_t, "code_t": code_t, "x_c": x_c}
         scene |= {"to": to, "code_g": code_g, "x_g": x_g, "code_x": code_x, "x_gt": at}
+        if self.weights.own:
+            codes = self.fusion_encoder(self.fusion(f_x.flatten(0, 1), labels.flatten(0, 1)))
+            scene["x_o"] = self.decode(codes.view(*x.shape[:2], *codes.shape[1:]), own)
         return {f"B.{name}": tensor for name, tensor in scene.items()}
 
     def players(self) -> list[Player]:
@@ -247,6 +252,8 @@ class SynthesisStage(nn.Module):
             * m
             * (((x_g * mask) ** 2).mean() + (m - 1) * ((x_gt * mask) ** 2).mean()),
         }
+        if w.own:
+            terms["own"] = w.own * m * losses.mse(scene["B.x"], scene["B.x_o"])
         if len(x_gt) > 1:
             terms["registration_pairs"] = w.registration_pairs * m * losses.pairwise_mse(x_gt)
         return terms
