@@ -180,3 +180,23 @@ def test_one_sample_is_written_where_it_lies_in_its_case(liver):
         np.testing.assert_array_equal(one.image[0, :, :, 0], whole.image[0, :, :, first])
     with pytest.raises(DataError, match="expected"):
         liver.scan(case, image, labels, "too many", first=1)
+
+
+def test_a_cases_own_lesion_is_reshaped_within_its_organ(liver, parts):
+    edits = Edits(kind="reshape", lesion=("tumour",), organ=("liver",))
+    taken = Sources(with_edits(liver, edits=edits), seed=1).take(0)
+    before = liver.volume(taken.case)[1]
+    assert not np.array_equal(taken.labels, before)
+    assert ((taken.labels == 0) == (before == 0)).all()  # nothing leaves the organ
+    assert (taken.labels == parts.TUMOUR).any()
+    assert taken.edits
+
+
+def test_a_redrawn_sample_shows_its_lesion_alone_and_moved(liver, parts):
+    tumours = Draw(name="tumours", has=("tumour",), min_pixels=6)
+    edits = Edits(kind="redraw", lesion=("tumour",), unit="sample", draw="tumours")
+    taken = Sources(with_edits(liver, draws=(tumours,), edits=edits), seed=1).take(0)
+    before = liver.sample(taken.case, taken.first)[1]
+    assert taken.labels.shape == (1, *before.shape)
+    assert set(np.unique(taken.labels)) == {0, parts.TUMOUR}
+    assert not np.array_equal(taken.labels[0] == parts.TUMOUR, before == parts.TUMOUR)

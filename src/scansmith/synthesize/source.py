@@ -17,6 +17,8 @@ from scansmith.data.batches import places
 from scansmith.data.store import Store
 from scansmith.labels.bank import LesionBank, cut_lesions
 from scansmith.labels.place import edit_labels
+from scansmith.labels.redraw import redraw
+from scansmith.labels.regraft import regraft
 from scansmith.labels.table import CONTEXT, is_context
 from scansmith.methods.base import Method
 from scansmith.recipe import Edits, Recipe
@@ -153,12 +155,8 @@ class Sources:
         self, labels: np.ndarray, spacing_mm: tuple[float, ...], rng: np.random.Generator
     ) -> tuple[np.ndarray, dict[str, Any]]:
         if self.kind == "redraw":
-            from scansmith.labels.redraw import redraw
-
             return redraw(labels, spacing_mm, lesion=self.lesion, rng=rng)
         if self.kind == "reshape":
-            from scansmith.labels.regraft import regraft
-
             return regraft(labels, spacing_mm, lesion=self.lesion, organ=self.organ, rng=rng)
         return edit_labels(
             labels,
