@@ -11,6 +11,7 @@ from scansmith.methods.registered_multimodal import (
     random_modality,
     suitable_label,
 )
+from scansmith.methods.registered_synthesis import taught
 from scansmith.nets.structure_map import structure_map
 from scansmith.recipe import Codec, Facts
 from scansmith.scan import Batch, DataError, SettingsError
@@ -105,6 +106,20 @@ def test_stage_a_may_see_the_slices_of_every_draw():
     assert scene["A.f"].flatten(1).any(dim=1).all()
     lesions = torch.cat([drawn["structure"].labels, drawn["lesion"].labels])
     assert not scene["A.f"][:2, 0][lesions > 0].any()
+
+
+def test_segmentors_may_learn_from_the_labels_own_slice_too():
+    drawn = batch(2)
+    scene = tiny(method__lesion_slices=True).play(drawn)
+    shown = drawn["lesion"]
+    assert scene["B.taught_x"].shape == (2, 2, 1, 16, 16)
+    assert torch.equal(scene["B.taught_x"][1, 0], scene["B.x"][1, 0])
+    assert torch.equal(scene["B.taught_x"][1, 1, 0], shown.image[0, 1])
+    assert torch.equal(scene["B.taught"][:, 1], shown.labels.expand(2, -1, -1))
+    images, labels = taught(scene)
+    assert images is scene["B.taught_x"]
+    assert labels is scene["B.taught"]
+    assert taught(tiny().play(drawn))[0].shape == (2, 1, 1, 16, 16)
 
 
 def test_a_random_modality_is_taken_of_each_sample():

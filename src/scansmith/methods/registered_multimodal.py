@@ -67,8 +67,11 @@ class RegisteredMultimodal(Method):
             "method.edges": "chosen",
             "method.mask_grow": 2,
             "method.mask_filled": True,
-            "method.learning_rate": 4e-4,
+            "method.learning_rate": 1e-3,
+            "method.learning_rate_structure": 3e-4,
+            "method.learning_rate_segmentors": 1e-3,
             "method.learning_rate_critic": 2e-4,
+            "method.lesion_slices": True,
             "method.filter_dice": 0.5,
             "method.structure.f_adversarial": 0.1,
             "method.structure.kl": 0.1,
@@ -76,8 +79,12 @@ class RegisteredMultimodal(Method):
             "method.weights.own": 50.0,
             "method.weights.rec": 50.0,
             "method.weights.cycle": 50.0,
-            "method.weights.adversarial": 7.0,
-            "method.weights.adversarial_translated": 2.0,
+            "method.weights.code": 0.5,
+            "method.weights.code_pairs": 0.1,
+            "method.weights.fd": 0.4,
+            "method.weights.fd_code": 0.1,
+            "method.weights.adversarial": 4.0,
+            "method.weights.adversarial_translated": 1.0,
             "method.weights.category": 10.0,
             "method.weights.category_translated": 10.0,
             "train.batch": 1,
@@ -164,9 +171,9 @@ class RegisteredMultimodal(Method):
         if self.stage_a is not None:
             seen, outside = x, kept
             if numbers.structure_sources == "all":
-                more = [one for name, one in batch.items() if name != "structure"]
-                seen = torch.cat([x, *(random_modality(one.image) for one in more)])
-                outside = torch.cat([kept, *(without_lesion(one.labels) for one in more)])
+                others = [one for name, one in batch.items() if name != "structure"]
+                seen = torch.cat([x, *(random_modality(one.image) for one in others)])
+                outside = torch.cat([kept, *(without_lesion(one.labels) for one in others)])
             f = structure_map(seen, numbers.beta_structure, numbers.smooth) * outside
             mask = background_mask(seen, numbers.mask_grow, numbers.mask_above, numbers.mask_filled)
             scene |= self.stage_a.play(f, mask)
@@ -175,8 +182,7 @@ class RegisteredMultimodal(Method):
             images = torch.stack([one.image[:, i : i + 1] for i, one in enumerate(real)])
             labels = torch.stack([one.labels for one in real])
             mask = self.background(x)
-            others = [one.labels for one in real]
-            label, cut = suitable_label(batch["lesion"].labels, others, mask)
+            label, cut = suitable_label(batch["lesion"].labels, list(labels), mask)
             f = structure_map(x, numbers.beta, numbers.smooth) * kept
             flat = images.flatten(0, 1)
             masks = self.background(flat).view(images.shape)
@@ -184,6 +190,12 @@ class RegisteredMultimodal(Method):
             f_x = (f_x * without_lesion(labels.flatten(0, 1))).view(images.shape)
             scene |= self.stage_b.play(images, labels, masks, f, label, mask, f_x)
             scene["B.cut"] = cut
+            if numbers.lesion_slices:
+                shown = batch["lesion"]
+                more = shown.image.transpose(0, 1).unsqueeze(2)
+                same = shown.labels.expand(len(real), *shown.labels.shape)
+                scene["B.taught_x"] = torch.cat([images, more], dim=1)
+                scene["B.taught"] = torch.cat([labels, same], dim=1)
         return scene
 
     def background(self, x: Tensor) -> Tensor:

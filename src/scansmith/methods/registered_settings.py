@@ -133,8 +133,13 @@ class RegisteredNumbers(Section):
     mask_above: float = number(0.0, "Algorithm 2: brain is what is brighter", "paper", ge=0, lt=1)
     mask_above_training: float = number(0.1, "the same in stage B's training", "code", ge=0, lt=1)
     mask_filled: bool = number(False, "holes in the brain's mask count as brain")
-    learning_rate: float = number(1e-4, "Adam, all networks", "paper", gt=0)
+    learning_rate: float = number(1e-4, "Adam, stage B's encoders and decoder", "paper", gt=0)
+    learning_rate_structure: float = number(1e-4, "Adam, structure VAE and MASK", "paper", gt=0)
+    learning_rate_segmentors: float = number(1e-4, "Adam, guides and judges", "paper", gt=0)
     learning_rate_critic: float = number(1e-4, "Adam, critics", "paper", gt=0)
+    lesion_slices: bool = number(
+        False, "segmentors also learn from the slice that the label is taken from"
+    )
 
     structure_filter: bool = number(True, "Algorithm 3 on generated structure maps", "paper")
     structure_score: float = number(0.85, "D's mean score that is enough", "code")

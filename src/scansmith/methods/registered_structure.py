@@ -82,7 +82,8 @@ class StructureStage(nn.Module):
 
     def players(self) -> list[Player]:
         """The critics, the VAE, MASK: the published code's three optimisers."""
-        rate, critics_rate = self.numbers.learning_rate, self.numbers.learning_rate_critic
+        rate = self.numbers.learning_rate_structure
+        critics_rate = self.numbers.learning_rate_critic
         critics, vae = (self.critic, self.code_critic), (self.encoder, self.decoder)
         masks = (self.mask_encoder, self.mask_decoder)
         return [

@@ -149,14 +149,15 @@ class SynthesisStage(nn.Module):
     def players(self) -> list[Player]:
         """Critics; all generators at once; segmentors and judges on real slices only."""
         rate, critics_rate = self.numbers.learning_rate, self.numbers.learning_rate_critic
+        segmentors_rate = self.numbers.learning_rate_segmentors
         critics = (self.critic, self.code_critic)
         makers = (self.encoder, self.fusion_encoder, self.decoder)
         guides, judges = (self.segmentors,), (self.judges,)
         return [
             Player("D", critics, self.critic_loss, critic=True, learning_rate=critics_rate),
             Player("G", makers, self.generator_loss, learning_rate=rate),
-            Player("S", guides, self.segmentor_loss, critic=True, learning_rate=rate),
-            Player("judges", judges, self.judge_loss, critic=True, learning_rate=rate),
+            Player("S", guides, self.segmentor_loss, critic=True, learning_rate=segmentors_rate),
+            Player("judges", judges, self.judge_loss, critic=True, learning_rate=segmentors_rate),
         ]
 
     def judged(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -278,11 +279,11 @@ class SynthesisStage(nn.Module):
 
     def segmentor_loss(self, scene: Scene) -> Terms:
         """L_S of the guides: real slices and their labels."""
-        return {"lesion": self.lesion_error(self.segmentors, scene["B.x"], scene["B.labels"])}
+        return {"lesion": self.lesion_error(self.segmentors, *taught(scene))}
 
     def judge_loss(self, scene: Scene) -> Terms:
         """L_S of the judges, whose word no generator hears."""
-        return {"lesion": self.lesion_error(self.judges, scene["B.x"], scene["B.labels"])}
+        return {"lesion": self.lesion_error(self.judges, *taught(scene))}
 
     def found_by_judges(self, images: Tensor, labels: Tensor) -> Tensor:
         """Label-value Dice of the judges' label and a label, mean over modalities: (B,).
@@ -314,3 +315,8 @@ class SynthesisStage(nn.Module):
         found["judges.dice_real"] = float(self.found_by_judges(x, scene["B.labels"]).mean())
         found["judges.dice_made"] = float(self.found_by_judges(x_g, l).mean())
         return found
+
+
+def taught(scene: Scene) -> tuple[Tensor, Tensor]:
+    """Real slices (M, B, 1, H, W) and labels (M, B, H, W) for segmentors to learn from."""
+    return scene.get("B.taught_x", scene["B.x"]), scene.get("B.taught", scene["B.labels"])
