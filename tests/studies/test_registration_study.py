@@ -25,6 +25,10 @@ def test_edges_of_inverse_contrast_agree_until_they_are_moved_apart():
     dice = [scored([shown()], shift, options)["dice"]["mean"] for shift in (0, 1, 2, 4)]
     assert dice[0] == 1.0
     assert dice[0] > dice[1] > dice[2] > dice[3]
+    # 0.2 against 0.9 outside and 0.8 against 0.3 in the disc
+    disc = float((shown().images[0] > 0.5).mean())
+    difference = scored([shown()], 0, options)["difference"]["mean"]
+    assert difference == pytest.approx(0.7 * (1 - disc) + 0.5 * disc)
     information = [scored([shown()], shift, options)["mi"]["mean"] for shift in (0, 1, 2)]
     assert information[0] > information[1] > information[2]
 
