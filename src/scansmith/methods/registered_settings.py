@@ -103,7 +103,10 @@ class RegisteredNumbers(Section):
     latent: int = number(4096, "numbers of the structure code; a square", "code", gt=3)
     cap: float = number(0.0, "largest output of a ReLU (the code's: 100); 0: none", ge=0)
     dropout: float = number(0.1, "at every network's input", "paper", ge=0, lt=1)
-    head_norm: bool = number(True, "instance norm before each decoder's sigmoid", "code")
+    head_norm: bool = number(
+        True, "instance norm before the sigmoid that makes images, structure maps, masks", "code"
+    )
+    segmentor_norm: bool = number(True, "the same in segmentors", "code")
     norm_least: int = number(
         2, "maps of fewer pixels are normalised over all channels together", gt=1
     )

@@ -67,7 +67,15 @@ class SynthesisStage(nn.Module):
         self.critic = TwoHeadCritic(categories, base, cap=cap, dropout=dropout)
         self.code_critic = CodeCritic(8 * base, base, cap=cap, dropout=dropout)
         self.segmentors, self.judges = (
-            Segmentors(scheme, modalities, classes, base, head_norm=norm, cap=cap, dropout=dropout)
+            Segmentors(
+                scheme,
+                modalities,
+                classes,
+                base,
+                head_norm=numbers.segmentor_norm,
+                cap=cap,
+                dropout=dropout,
+            )
             for scheme in (numbers.scheme, "4seg")
         )
         generators = [self.encoder, self.fusion_encoder, self.decoder]
