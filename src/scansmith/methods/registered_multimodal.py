@@ -66,7 +66,6 @@ class RegisteredMultimodal(Method):
             "method.smooth": 1.0,
             "method.edges": "chosen",
             "method.mask_grow": 2,
-            "method.mask_above": 0.1,
             "method.mask_filled": True,
             "method.learning_rate": 1e-3,
             "method.learning_rate_structure": 3e-4,
