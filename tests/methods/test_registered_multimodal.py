@@ -11,7 +11,6 @@ from scansmith.methods.registered_multimodal import (
     random_modality,
     suitable_label,
 )
-from scansmith.methods.registered_synthesis import taught
 from scansmith.nets.structure_map import structure_map
 from scansmith.recipe import Codec, Facts
 from scansmith.scan import Batch, DataError, SettingsError
@@ -115,11 +114,10 @@ def test_segmentors_may_learn_from_the_labels_own_slice_too():
     assert scene["B.taught_x"].shape == (2, 2, 1, 16, 16)
     assert torch.equal(scene["B.taught_x"][1, 0], scene["B.x"][1, 0])
     assert torch.equal(scene["B.taught_x"][1, 1, 0], shown.image[0, 1])
-    assert torch.equal(scene["B.taught"][:, 1], shown.labels.expand(2, -1, -1))
-    images, labels = taught(scene)
-    assert images is scene["B.taught_x"]
-    assert labels is scene["B.taught"]
-    assert taught(tiny().play(drawn))[0].shape == (2, 1, 1, 16, 16)
+    assert torch.equal(scene["B.taught_l"][:, 1], shown.labels.expand(2, -1, -1))
+    alone = tiny().play(drawn)
+    assert torch.equal(alone["B.taught_x"], alone["B.x"])
+    assert torch.equal(alone["B.taught_l"], alone["B.labels"])
 
 
 def test_a_random_modality_is_taken_of_each_sample():
@@ -262,7 +260,7 @@ def test_the_judges_never_hear_of_what_is_made():
     torch.manual_seed(1)
     one = judges.player.loss({key: t.detach() for key, t in scene.items()})["lesion"]
     torch.manual_seed(1)
-    real = {key: scene[key].detach() for key in ("B.x", "B.labels")}
+    real = {key: scene[key].detach() for key in ("B.taught_x", "B.taught_l")}
     assert torch.equal(one, judges.player.loss(real)["lesion"])
 
 

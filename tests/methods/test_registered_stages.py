@@ -132,7 +132,8 @@ def synthesis_scene():
     every = (3, 1, 1, 4, 4)
     scene = {
         "x": torch.zeros(every),
-        "labels": torch.zeros(3, 1, 4, 4, dtype=torch.long),
+        "taught_x": torch.zeros(every),
+        "taught_l": torch.zeros(3, 1, 4, 4, dtype=torch.long),
         "masks": mask.expand(every),
         "x_r": torch.full(every, 0.1),
         "x_t": torch.full((2, *every), 0.2),
@@ -211,7 +212,7 @@ def test_segmentors_and_judges_learn_from_real_slices_with_their_own_weights():
     stage.segmentors.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     scene = synthesis_scene()
     stage.segmentor_loss(scene)
-    assert seen[0] is scene["B.x"]
+    assert seen[0] is scene["B.taught_x"]
 
 
 def test_pairs_within_a_lesion_do_not_count_for_the_structure():
@@ -249,7 +250,7 @@ def test_every_translation_goes_where_the_scene_says(how, shifts):
     x, f = torch.rand(3, 1, 1, *SIZE, generator=chance), torch.zeros(1, 1, *SIZE)
     label = torch.zeros(3, 1, *SIZE, dtype=torch.long)
     with torch.no_grad():
-        scene = stage.play(x, label, torch.zeros_like(x), f, label[0], f, torch.zeros_like(x))
+        scene = stage.play(x, label, x * 0, f, label[0], f, (x, label, x * 0))
         to = scene["B.to"]
         assert to.shape == (shifts, 3)
         for s in range(shifts):
@@ -271,17 +272,21 @@ def test_every_translation_goes_where_the_scene_says(how, shifts):
 
 def test_a_slice_may_be_drawn_from_its_own_structure_map_and_label():
     torch.manual_seed(1)
-    stage = SynthesisStage(numbers(weights__own=50.0), SIZE, modalities=2, classes=2).eval()
+    asked = numbers(weights__own=50.0, weights__own_lesion=10.0)
+    stage = SynthesisStage(asked, SIZE, modalities=2, classes=2).eval()
     x, f_x = torch.rand(2, 2, 1, 1, *SIZE, generator=torch.Generator().manual_seed(0))
     labels = torch.zeros(2, 1, *SIZE, dtype=torch.long)
     labels[1, :, 4:8, 4:8] = 1
     with torch.no_grad():
-        scene = stage.play(x, labels, x * 0, x[0], labels[1], x[0], f_x)
+        scene = stage.play(x, labels, x * 0, x[0], labels[1], x[0], (x, labels, f_x))
         for i in range(2):
             _, every = stage.synthesised(f_x[i], labels[i])
             same(scene["B.x_o"][i], every[i])
         term = stage.generator_loss(scene)["own"]
-    wanted = 50 * sum(((x[i] - scene["B.x_o"][i]) ** 2).mean() for i in range(2))
+    weight = torch.ones(2, 1, 1, *SIZE)
+    weight[1, :, :, 4:8, 4:8] = 10
+    errors = weight * (x - scene["B.x_o"]) ** 2
+    wanted = 50 * sum(errors[i].mean() for i in range(2))
     torch.testing.assert_close(term, wanted)
 
 

@@ -78,6 +78,16 @@ def test_another_target_makes_another_image():
     assert not torch.equal(one, two)
 
 
+def test_a_conditional_norm_reaches_every_block_of_the_decoder():
+    torch.manual_seed(0)
+    decoder = Decoder(1, 2, conditions=2, conditional_norm=True)
+    made = decoder(torch.rand(2, 16, 8, 8), (32, 32), torch.tensor([0, 1]))
+    made.sum().backward()
+    shifts = [p.grad for name, p in decoder.named_parameters() if name.endswith("norm.shift")]
+    assert len(shifts) == 1 + 3 + 4
+    assert all(bool((grad != 0).any(dim=1).all()) for grad in shifts)
+
+
 @pytest.mark.parametrize("size", [(48, 40), (33, 47), (16, 16)])
 def test_any_size_comes_back_as_it_went_in(size):
     code = Encoder(1, 2)(torch.rand(1, 1, *size))

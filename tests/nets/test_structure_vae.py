@@ -111,6 +111,21 @@ def test_small_maps_are_normalised_over_all_channels_together():
     torch.testing.assert_close(ratio, torch.tensor(9.0))
 
 
+def test_a_norm_with_conditions_scales_and_shifts_by_the_one_asked_for():
+    plain, norm = InstanceNorm(1), InstanceNorm(1, conditions=2)
+    x = torch.tensor([3.0, 3.0, 7.0, 7.0]).view(1, 1, 1, 4).expand(2, -1, -1, -1)
+    # Mean 5, sd 2: -1, -1, 1, 1. A constant on top is taken out again.
+    normed = torch.tensor([-1.0, -1.0, 1.0, 1.0]).expand(2, 4)
+    torch.testing.assert_close(plain(x + 4).view(2, 4), normed, atol=1e-4, rtol=0)
+    which = torch.tensor([1, 0])
+    torch.testing.assert_close(norm(x, which).view(2, 4), normed, atol=1e-4, rtol=0)
+    with torch.no_grad():
+        norm.scale[1], norm.shift[1] = 2.0, 0.5
+    # 1 + 2 times, plus 0.5; condition 0 stays as it was.
+    wanted = torch.tensor([[-2.5, -2.5, 3.5, 3.5], [-1.0, -1.0, 1.0, 1.0]])
+    torch.testing.assert_close(norm(x, which).view(2, 4), wanted, atol=1e-4, rtol=0)
+
+
 def test_the_capped_block_ends_at_its_cap():
     block = ConvNormRelu(1, 4, cap=0.5)
     x = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -186,16 +186,18 @@ class RegisteredMultimodal(Method):
             f = structure_map(x, numbers.beta, numbers.smooth) * kept
             flat = images.flatten(0, 1)
             masks = self.background(flat).view(images.shape)
-            f_x = structure_map(flat, numbers.beta, numbers.smooth)
-            f_x = (f_x * without_lesion(labels.flatten(0, 1))).view(images.shape)
-            scene |= self.stage_b.play(images, labels, masks, f, label, mask, f_x)
-            scene["B.cut"] = cut
+            taught_x, taught_l = images, labels
             if numbers.lesion_slices:
                 shown = batch["lesion"]
                 more = shown.image.transpose(0, 1).unsqueeze(2)
+                taught_x = torch.cat([images, more], dim=1)
                 same = shown.labels.expand(len(real), *shown.labels.shape)
-                scene["B.taught_x"] = torch.cat([images, more], dim=1)
-                scene["B.taught"] = torch.cat([labels, same], dim=1)
+                taught_l = torch.cat([labels, same], dim=1)
+            f_x = structure_map(taught_x.flatten(0, 1), numbers.beta, numbers.smooth)
+            f_x = (f_x * without_lesion(taught_l.flatten(0, 1))).view(taught_x.shape)
+            taught = taught_x, taught_l, f_x
+            scene |= self.stage_b.play(images, labels, masks, f, label, mask, taught)
+            scene["B.cut"] = cut
         return scene
 
     def background(self, x: Tensor) -> Tensor:

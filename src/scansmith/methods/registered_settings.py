@@ -85,6 +85,8 @@ class SynthesisWeights(Section):
         0.0, "a real slice drawn from its own structure map and label equals the slice", ge=0
     )
 
+    own_lesion: float = number(1.0, "weight of lesion pixels in it, others weigh 1", gt=0)
+
     guide_classes: tuple[float, ...] = number(
         (2.5, 25.0, 125.0), "of guiding segmentors' classes, background first, last repeats", "code"
     )
@@ -105,6 +107,12 @@ class RegisteredNumbers(Section):
     dropout: float = number(0.1, "at every network's input", "paper", ge=0, lt=1)
     head_norm: bool = number(
         True, "instance norm before the sigmoid that makes images, structure maps, masks", "code"
+    )
+    condition: Literal["map", "norm"] = number(
+        "map",
+        "how the decoder learns which modality to draw; map: a one-hot map beside the code; norm: "
+        "and a scale and shift of its own in every norm",
+        "code",
     )
     segmentor_norm: bool = number(True, "the same in segmentors", "code")
     norm_least: int = number(

@@ -61,7 +61,13 @@ class SynthesisStage(nn.Module):
         self.encoder = Encoder(1, base, cap=cap, dropout=dropout)
         self.fusion_encoder = Encoder(classes, base, cap=cap, dropout=dropout)
         self.decoder = Decoder(
-            1, base, conditions=modalities, head_norm=norm, cap=cap, dropout=dropout
+            1,
+            base,
+            conditions=modalities,
+            conditional_norm=numbers.condition == "norm",
+            head_norm=norm,
+            cap=cap,
+            dropout=dropout,
         )
         categories = 1 if numbers.category == "number" else modalities
         self.critic = TwoHeadCritic(categories, base, cap=cap, dropout=dropout)
@@ -122,16 +128,17 @@ class SynthesisStage(nn.Module):
         f: Tensor,
         l: Tensor,  # noqa: E741
         mask: Tensor,
-        f_x: Tensor,
+        taught: tuple[Tensor, Tensor, Tensor],
     ) -> Scene:
         """Reconstruct, translate and translate back the real slices; synthesise and translate.
 
         Args:
             x, masks: (M, B, 1, H, W).
             labels: int64 (M, B, H, W).
-            f_x: structure maps of x without its lesions, (M, B, 1, H, W).
             f, mask: (B, 1, H, W).
             l: int64 (B, H, W).
+            taught: real slices (M, N, 1, H, W) that segmentors, and the decoder by `weights.own`,
+                learn from; their labels (M, N, H, W); their structure maps without lesions.
         """
         own, shifts = self.numbers_of(x.device), self.shifts()
         to = torch.stack([(own + shift) % self.modalities for shift in shifts])  # S, M
@@ -149,9 +156,11 @@ class SynthesisStage(nn.Module):
         scene = {"x": x, "labels": labels, "masks": masks, "f": f, "l": l, "mask": mask}
         scene |= {"code": code, "x_r": x_r, "x_t": x_t, "code_t": code_t, "x_c": x_c}
         scene |= {"to": to, "code_g": code_g, "x_g": x_g, "code_x": code_x, "x_gt": at}
+        shown, shown_l, shown_f = taught
+        scene |= {"taught_x": shown, "taught_l": shown_l}
         if self.weights.own:
-            codes = self.fusion_encoder(self.fusion(f_x.flatten(0, 1), labels.flatten(0, 1)))
-            scene["x_o"] = self.decode(codes.view(*x.shape[:2], *codes.shape[1:]), own)
+            codes = self.fusion_encoder(self.fusion(shown_f.flatten(0, 1), shown_l.flatten(0, 1)))
+            scene["x_o"] = self.decode(codes.view(*shown.shape[:2], *codes.shape[1:]), own)
         return {f"B.{name}": tensor for name, tensor in scene.items()}
 
     def players(self) -> list[Player]:
@@ -262,7 +271,9 @@ class SynthesisStage(nn.Module):
             * (((x_g * mask) ** 2).mean() + (m - 1) * ((x_gt * mask) ** 2).mean()),
         }
         if w.own:
-            terms["own"] = w.own * m * losses.mse(scene["B.x"], scene["B.x_o"])
+            lesion = (scene["B.taught_l"] > 0).unsqueeze(2).to(x_g.dtype)
+            error = (1 + (w.own_lesion - 1) * lesion) * (scene["B.taught_x"] - scene["B.x_o"]) ** 2
+            terms["own"] = w.own * m * error.mean()
         if len(x_gt) > 1:
             terms["registration_pairs"] = w.registration_pairs * m * losses.pairwise_mse(x_gt)
         return terms
@@ -287,11 +298,13 @@ class SynthesisStage(nn.Module):
 
     def segmentor_loss(self, scene: Scene) -> Terms:
         """L_S of the guides: real slices and their labels."""
-        return {"lesion": self.lesion_error(self.segmentors, *taught(scene))}
+        return {
+            "lesion": self.lesion_error(self.segmentors, scene["B.taught_x"], scene["B.taught_l"])
+        }
 
     def judge_loss(self, scene: Scene) -> Terms:
         """L_S of the judges, whose word no generator hears."""
-        return {"lesion": self.lesion_error(self.judges, *taught(scene))}
+        return {"lesion": self.lesion_error(self.judges, scene["B.taught_x"], scene["B.taught_l"])}
 
     def found_by_judges(self, images: Tensor, labels: Tensor) -> Tensor:
         """Label-value Dice of the judges' label and a label, mean over modalities: (B,).
@@ -323,8 +336,3 @@ class SynthesisStage(nn.Module):
         found["judges.dice_real"] = float(self.found_by_judges(x, scene["B.labels"]).mean())
         found["judges.dice_made"] = float(self.found_by_judges(x_g, l).mean())
         return found
-
-
-def taught(scene: Scene) -> tuple[Tensor, Tensor]:
-    """Real slices (M, B, 1, H, W) and labels (M, B, H, W) for segmentors to learn from."""
-    return scene.get("B.taught_x", scene["B.x"]), scene.get("B.taught", scene["B.labels"])

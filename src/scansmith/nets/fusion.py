@@ -38,6 +38,9 @@ class Decoder(nn.Module):
 
     Args:
         conditions: channels of a one-hot map that is joined to the code; 0: none.
+        conditional_norm: conditions also have a scale and a shift of their own in every norm. The
+            norm behind the one-hot map takes a constant out again, all but what zero padding
+            leaves of it at the borders.
         outputs: channels of what is made.
     """
 
@@ -47,17 +50,21 @@ class Decoder(nn.Module):
         base: int = 64,
         *,
         conditions: int = 0,
+        conditional_norm: bool = False,
         cap: float = 0.0,
         dropout: float = 0.1,
         head_norm: bool = True,
     ):
         super().__init__()
-        self.conditions = conditions
+        self.conditions, self.conditional_norm = conditions, conditional_norm
         self.dropout = nn.Dropout(dropout)
+        of_norm = conditions if conditional_norm else 0
 
-        def blocks(inputs: int, *factors: int) -> nn.Sequential:
+        def blocks(inputs: int, *factors: int) -> nn.ModuleList:
             widths = [inputs, *(factor * base for factor in factors)]
-            return nn.Sequential(*(ConvNormRelu(a, b, cap=cap) for a, b in pairwise(widths)))
+            return nn.ModuleList(
+                ConvNormRelu(a, b, cap=cap, conditions=of_norm) for a, b in pairwise(widths)
+            )
 
         self.code = blocks(8 * base + conditions, 8)
         self.middle = blocks(8 * base, 4, 4, 4)
@@ -70,10 +77,17 @@ class Decoder(nn.Module):
         if self.conditions:
             assert target is not None
             x = torch.cat([x, one_hot_map(target, self.conditions, x)], dim=1)
+        normed = target if self.conditional_norm else None
         full, half, _ = halved(size, 2)
-        x = F.interpolate(self.code(x), half, mode="nearest")
-        x = F.interpolate(self.middle(x), full, mode="nearest")
-        return self.head(self.full(x))
+        for block in self.code:
+            x = block(x, normed)
+        x = F.interpolate(x, half, mode="nearest")
+        for block in self.middle:
+            x = block(x, normed)
+        x = F.interpolate(x, full, mode="nearest")
+        for block in self.full:
+            x = block(x, normed)
+        return self.head(x)
 
 
 def one_hot_map(target: Tensor, channels: int, like: Tensor) -> Tensor:

@@ -21,17 +21,29 @@ class InstanceNorm(nn.InstanceNorm2d):
     hardly more than signs: how strong its channels are, and so most of what a dense layer behind
     it could read, is gone. `least` is the number of pixels from which each channel is normalised
     on its own.
+
+    Args:
+        conditions: conditional instance norm (Dumoulin et al., ICLR 2017): each condition scales
+            and shifts every channel by further numbers of its own, none at the start.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, conditions: int = 0):
         super().__init__(channels, affine=True)
         self.least = 2
+        if conditions:
+            self.scale = nn.Parameter(torch.zeros(conditions, channels))
+            self.shift = nn.Parameter(torch.zeros(conditions, channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape."""
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> the same shape; `condition` (B,): which, of a norm that has some."""
         if x.shape[-2] * x.shape[-1] < self.least:
-            return F.group_norm(x, 1, self.weight, self.bias, self.eps)
-        return super().forward(x)
+            x = F.group_norm(x, 1, self.weight, self.bias, self.eps)
+        else:
+            x = super().forward(x)
+        if condition is None:
+            return x
+        scale, shift = (rows[condition][:, :, None, None] for rows in (self.scale, self.shift))
+        return x * (1 + scale) + shift
 
 
 class ConvNormRelu(nn.Module):
@@ -40,19 +52,26 @@ class ConvNormRelu(nn.Module):
     Args:
         stride: 2 makes ceil(n / 2) of n pixels.
         cap: the largest output; 0: none.
+        conditions: of its norm.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, cap: float = 0.0
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        cap: float = 0.0,
+        conditions: int = 0,
     ):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)
-        self.norm = InstanceNorm(outputs)
+        self.norm = InstanceNorm(outputs, conditions)
         self.cap = cap
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, ...)."""
-        x = torch.relu(self.norm(self.conv(x)))
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, ...); `condition` (B,) as its norm takes it."""
+        x = torch.relu(self.norm(self.conv(x), condition))
         return x.clamp(max=self.cap) if self.cap else x
 
 
