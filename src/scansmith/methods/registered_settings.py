@@ -102,6 +102,9 @@ class RegisteredNumbers(Section):
         "both", "what to train; generation needs both"
     )
     base: int = number(64, "channels of the first layer of every network", "code", gt=0)
+    base_images: int = number(
+        0, "the same of stage B's encoders of images and fusions and its decoder; 0: base", ge=0
+    )
     latent: int = number(4096, "numbers of the structure code; a square", "code", gt=3)
     cap: float = number(0.0, "largest output of a ReLU (the code's: 100); 0: none", ge=0)
     dropout: float = number(0.1, "at every network's input", "paper", ge=0, lt=1)

@@ -58,11 +58,12 @@ class SynthesisStage(nn.Module):
         base = numbers.base
         cap, dropout = numbers.cap, numbers.dropout
         norm = numbers.head_norm
-        self.encoder = Encoder(1, base, cap=cap, dropout=dropout)
-        self.fusion_encoder = Encoder(classes, base, cap=cap, dropout=dropout)
+        of_images = numbers.base_images or base
+        self.encoder = Encoder(1, of_images, cap=cap, dropout=dropout)
+        self.fusion_encoder = Encoder(classes, of_images, cap=cap, dropout=dropout)
         self.decoder = Decoder(
             1,
-            base,
+            of_images,
             conditions=modalities,
             conditional_norm=numbers.condition == "norm",
             head_norm=norm,
@@ -71,7 +72,7 @@ class SynthesisStage(nn.Module):
         )
         categories = 1 if numbers.category == "number" else modalities
         self.critic = TwoHeadCritic(categories, base, cap=cap, dropout=dropout)
-        self.code_critic = CodeCritic(8 * base, base, cap=cap, dropout=dropout)
+        self.code_critic = CodeCritic(8 * of_images, base, cap=cap, dropout=dropout)
         self.segmentors, self.judges = (
             Segmentors(
                 scheme,

@@ -61,7 +61,7 @@ class Shown:
 
     Attributes:
         images: float32 (M, H, W), 0..1.
-        labels: (H, W), whole numbers; all 0 without labels.
+        labels: (H, W), structure indices of the store; all 0 without labels.
     """
 
     patient: str
@@ -74,12 +74,14 @@ class Shown:
         return np.asarray((self.images > 0).any(axis=0))
 
 
-def real_slices(store: Store, split: str, options: Options) -> list[Shown]:
-    """Slices of a split of a store."""
+def real_slices(store: Store, split: str, options: Options, lesion: int = 0) -> list[Shown]:
+    """Slices of a split of a store; `lesion`: with at least so many pixels of one."""
     found = []
     for name in store.names(split):
         images, labels = store.volume(name)
-        kept = [n for n in range(len(images)) if n not in store.cases[name].left_out]
+        left_out = store.cases[name].left_out
+        ill = (labels > 0).reshape(len(labels), -1).sum(axis=1) >= lesion
+        kept = [n for n in range(len(images)) if n not in left_out and ill[n]]
         patient = store.cases[name].patient
         found += _spread([Shown(patient, images[n], labels[n]) for n in kept], options)
     return found
@@ -114,7 +116,10 @@ def _slices_of(scan: Scan, store: Store) -> Iterator[Shown]:
             codec = fit_codec(intensity, measure(raw, intensity), scan.case)
         encoded.append(codec.encode(raw))
     images = np.stack(encoded, axis=1)
-    labels = np.zeros_like(images[:, 0]) if scan.labels is None else scan.labels.T
+    if scan.labels is None:
+        labels = np.zeros(images[:, 0].shape, dtype=np.uint8)
+    else:
+        labels = store.table.encode(scan.labels.T)
     for image, label in zip(images, labels, strict=True):
         yield Shown(scan.patient or scan.case, image, label)
 
