@@ -50,7 +50,7 @@ def test_a_label_of_another_class_counts_half_right_in_the_paper_s_dice_only():
 
 def test_a_set_without_lesions_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"empty: no slice shows a lesion of 6 pixels"):
-        study({"empty": [shown()]}, [], None, Asked(least_lesion=6))
+        study({"empty": []}, [], None, Asked(least_lesion=6))
 
 
 def test_the_command_measures_sets_beside_the_stores_patients(tmp_path, capsys):

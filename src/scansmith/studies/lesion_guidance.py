@@ -114,20 +114,19 @@ def study(
     """Every set's measures with intervals.
 
     Args:
-        sets: name -> slices; those without a lesion are left out.
+        sets: name -> slices with a lesion.
     Raises:
         DataError: a set shows no lesion.
     """
     found = {}
     for name, slices in sets.items():
-        ill = [one for one in slices if (one.labels > 0).sum() >= asked.least_lesion]
-        if not ill:
+        if not slices:
             raise DataError(
                 f"{name}: no slice shows a lesion of {asked.least_lesion} pixels. Give a set with "
                 "labels, or lower --least-lesion."
             )
         by_patient: dict[str, list[dict[str, float]]] = {}
-        for one in ill:
+        for one in slices:
             row = scores(one, judges, store.facts.modalities)
             by_patient.setdefault(one.patient, []).append(row)
         means = [
@@ -135,7 +134,7 @@ def study(
             for rows in by_patient.values()
         ]
         told = summary(means, list(by_patient))
-        found[name] = told | {"slices": len(ill), "patients": len(means)}
+        found[name] = told | {"slices": len(slices), "patients": len(means)}
     return {"steps": asked.steps, "seed": asked.seed, "sets": found}
 
 
@@ -185,7 +184,7 @@ def main(words: Sequence[str] | None = None) -> None:
         sets[name] = [
             replace(one, patient=f"{root}/{one.patient}")  # two sets may share case names
             for root in roots.split(",")
-            for one in synthetic_slices(Path(root), store, options)
+            for one in synthetic_slices(Path(root), store, options, asked.least_lesion)
         ]
     result = study(sets, segmenters(store, asked, given.out), store, asked)
     (given.out / "study.json").write_text(json.dumps(result, indent=1), encoding="utf-8")

@@ -87,8 +87,11 @@ def real_slices(store: Store, split: str, options: Options, lesion: int = 0) -> 
     return found
 
 
-def synthetic_slices(root: Path, store: Store, options: Options) -> list[Shown]:
+def synthetic_slices(root: Path, store: Store, options: Options, lesion: int = 0) -> list[Shown]:
     """Slices of a data set on disk, brought to 0..1 as the store's recipe does with raw scans.
+
+    Args:
+        lesion: pixels of one that a slice shows at least.
 
     Raises:
         DataError: a modality of the store is not in the set.
@@ -103,7 +106,8 @@ def synthetic_slices(root: Path, store: Store, options: Options) -> list[Shown]:
     found = []
     for files in dataset.cases:
         scan = oriented(read_scan(files))
-        found += _spread(list(_slices_of(scan, store)), options)
+        ill = [one for one in _slices_of(scan, store) if (one.labels > 0).sum() >= lesion]
+        found += _spread(ill, options)
     return found
 
 
