@@ -172,6 +172,7 @@ class Recipe(_Plain):
     edits: Edits = Edits(kind="deform")
     tasks: Mapping[str, Edits] = Field(default_factory=dict)
     split: tuple[float, float, float] = (0.8, 0.0, 0.2)
+    patients: int = 0
     seed: int = 0
     settings: dict[str, Any] = Field(default_factory=dict)
 

@@ -36,6 +36,9 @@ class DataSettings(Section):
     split: tuple[float, float, float] = number(
         (0.8, 0.0, 0.2), "shares of patients for training, validation, test"
     )
+    patients: int = number(
+        0, "learn from so many of the training patients alone; 0: all, the others are not used", ge=0
+    )
 
 
 class TrainSettings(Section):

@@ -49,3 +49,19 @@ def test_fewer_patients_than_parts_is_an_error():
 def test_shares_that_are_none_are_refused(shares):
     with pytest.raises(SettingsError, match="add up to 1"):
         split_patients(["a", "b", "c"], shares, 0)
+
+
+def test_fewer_patients_to_learn_from_leave_the_test_patients_as_they_are():
+    names = [f"p{n}" for n in range(20)]
+    whole, five, three = (split_patients(names, (0.7, 0.1, 0.2), 1, most) for most in (0, 5, 3))
+    assert numbers(five) == (5, 2, 4)
+    assert list(five.values()).count("unused") == 14 - 5
+    parts = {
+        most: {name for name, part in split.items() if part == "train"}
+        for most, split in ((0, whole), (5, five), (3, three))
+    }
+    assert parts[3] < parts[5] < parts[0]
+    held_out = {name: part for name, part in whole.items() if part != "train"}
+    assert all(five[name] == part for name, part in held_out.items())
+    with pytest.raises(DataError, match=r"14 training patient\(s\), expected 15"):
+        split_patients(names, (0.7, 0.1, 0.2), 1, 15)

@@ -104,6 +104,8 @@ def prepare(
             progress=progress,
         )
     counts = ", ".join(f"{len(made.names(s))} {s}" for s in ("train", "validation", "test"))
+    unused = len(made.cases) - sum(len(made.names(s)) for s in ("train", "validation", "test"))
+    counts += f", {unused} unused" if unused else ""
     size = " x ".join(str(n) for n in made.facts.size)
     typer.echo(f"{len(made.cases)} cases ({counts}) of {size} pixels in {made.path}")
 

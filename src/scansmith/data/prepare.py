@@ -90,7 +90,7 @@ def prepare(
 def _splits(dataset: DataSet, recipe: Recipe, problems: list[Problem]) -> dict[str, str]:
     try:
         patients = [files.patient for files in dataset.cases]
-        return split_patients(patients, recipe.split, recipe.seed)
+        return split_patients(patients, recipe.split, recipe.seed, recipe.patients)
     except DataError as error:
         problems += error.problems
         return {}

@@ -9,9 +9,13 @@ import numpy as np
 from scansmith.scan import DataError, Problem, SettingsError
 
 SPLITS = ("train", "validation", "test")
+UNUSED = "unused"
+"""What training patients beyond those asked for are: neither learned from nor measured on."""
 
 
-def split_patients(patients: Iterable[str], shares: Sequence[float], seed: int) -> dict[str, str]:
+def split_patients(
+    patients: Iterable[str], shares: Sequence[float], seed: int, most: int = 0
+) -> dict[str, str]:
     """Deal patients out to training, validation and test.
 
     The result depends on the set of names, the shares and the seed alone. Numbers are rounded by
@@ -20,11 +24,12 @@ def split_patients(patients: Iterable[str], shares: Sequence[float], seed: int) 
     Args:
         patients: names; each may come several times.
         shares: of training, validation and test; they add up to 1.
+        most: patients to learn from; 0: all. Fewer are among more, and test patients stay the same.
     Returns:
-        patient -> "train", "validation" or "test".
+        patient -> "train", "validation", "test" or "unused".
     Raises:
         SettingsError: the shares are no shares.
-        DataError: fewer patients than shares above zero.
+        DataError: fewer patients than shares above zero, or than `most` to learn from.
     """
     if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6 or shares[0] == 0:
         raise SettingsError(
@@ -44,7 +49,18 @@ def split_patients(patients: Iterable[str], shares: Sequence[float], seed: int) 
         )
     order = np.random.default_rng(seed).permutation(len(names))
     parts = np.repeat(SPLITS, _numbers(len(names), shares))
-    return {names[i]: str(part) for i, part in sorted(zip(order, parts, strict=True))}
+    learning = [names[i] for i, part in zip(order, parts, strict=True) if part == "train"]
+    if most > len(learning):
+        raise DataError(
+            Problem(
+                "split",
+                "patients",
+                f"{len(learning)} training patient(s), expected {most} or more",
+                "Lower data.patients, or raise the training share of data.split",
+            )
+        )
+    found = {names[i]: str(part) for i, part in sorted(zip(order, parts, strict=True))}
+    return found | dict.fromkeys(learning[most:] if most else [], UNUSED)
 
 
 def _numbers(total: int, shares: Sequence[float]) -> list[int]:

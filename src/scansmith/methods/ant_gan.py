@@ -237,6 +237,7 @@ class AntGan(Method):
             edits=Edits(kind="keep", unit="sample", draw="normal"),
             tasks={"heal": Edits(kind="keep", unit="case")},
             split=data.split,
+            patients=data.patients,
             seed=data.seed,
         )
 

@@ -163,6 +163,7 @@ class HeartGan(Method):
             regions=data.regions(),
             edits=Edits(kind="deform"),
             split=data.split,
+            patients=data.patients,
             seed=data.seed,
         )
 

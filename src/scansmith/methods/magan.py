@@ -210,6 +210,7 @@ class Magan(Method):
             balance=data.balance,
             edits=Edits(kind="place", lesion=(data.lesion,), organ=(data.organ,)),
             split=data.split,
+            patients=data.patients,
             seed=data.seed,
         )
 

@@ -200,6 +200,7 @@ class MmGan(Method):
             regions=data.regions(),
             edits=_edits(data),
             split=data.split,
+            patients=data.patients,
             seed=data.seed,
         )
 

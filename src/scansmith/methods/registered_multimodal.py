@@ -163,6 +163,7 @@ class RegisteredMultimodal(Method):
             edits=edits,
             tasks={UNFILTERED: edits},
             split=data.split,
+            patients=data.patients,
             seed=data.seed,
         )
 
