@@ -1,0 +1,301 @@
+"""Mixing plans: the counts of every row of the papers' tables, what is drawn when, resuming."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from scansmith.evaluate.augment import Augmentation
+from scansmith.evaluate.segmentation import Labelled, SegmenterNumbers, train_segmenter
+from scansmith.scan import DataError, SettingsError
+from scansmith.settings import load_settings
+from scansmith.studies.mix import Plan, enhanced, mixed
+from scansmith.studies.paper_mixes import (
+    ant_gan_table_7,
+    magan_segmentation,
+    mm_gan_figure_10,
+    mm_gan_tables,
+    registered_multimodal_table_2,
+)
+
+SLICES = 244 * 55  # x1 of the registered multimodal paper's published code
+TOTAL = 100 * SLICES
+
+# Row: real, synthetic and enhanced samples used; passes through what is there, in brackets in the
+# published code; draws of each source in a training of 100 x 13,420 = 1,342,000.
+TABLE_2 = {
+    1: ((13420, 0, 0), [100], (1342000, 0, 0)),
+    2: ((6710, 0, 0), [200], (1342000, 0, 0)),
+    3: ((0, 13420, 0), [100], (0, 1342000, 0)),
+    4: ((0, 26840, 0), [50], (0, 1342000, 0)),
+    5: ((0, 40260, 0), [34], (0, 1342000, 0)),
+    9: ((2684, 10736, 0), [100], (268400, 1073600, 0)),
+    10: ((6710, 6710, 0), [100], (671000, 671000, 0)),
+    11: ((10736, 2684, 0), [100], (1073600, 268400, 0)),
+    # 1,342,000 x 1/1.2 = 1,118,333.3 and so on.
+    12: ((13420, 2684, 0), [84], (1118333, 223667, 0)),
+    13: ((13420, 6710, 0), [67], (894667, 447333, 0)),
+    14: ((13420, 10736, 0), [56], (745556, 596444, 0)),
+    15: ((13420, 13420, 0), [50], (671000, 671000, 0)),
+    16: ((13420, 26840, 0), [34], (447333, 894667, 0)),
+    17: ((13420, 40260, 0), [25], (335500, 1006500, 0)),
+    18: ((13420, 0, 2684), [84], (1118333, 0, 223667)),
+    19: ((13420, 0, 6710), [67], (894667, 0, 447333)),
+    20: ((13420, 0, 10736), [56], (745556, 0, 596444)),
+    21: ((13420, 0, 13420), [50], (671000, 0, 671000)),
+    22: ((13420, 0, 26840), [34], (447333, 0, 894667)),
+    23: ((13420, 0, 40260), [25], (335500, 0, 1006500)),
+    24: ((13420, 13420, 0), [50, 50], (671000, 671000, 0)),
+    25: ((13420, 13420, 0), [50, 50], (671000, 671000, 0)),
+}
+# Rows 6 to 8, whose schedule is told in two ways. Proportional: 1 / 1.1, 2 / 2.1 and 3 / 3.1 of
+# all draws are synthetic; 90:10: 90, 45 and 30 passes, then 134,200 draws of 1,342 real ones.
+PROPORTIONAL = {
+    6: ((1342, 13420, 0), (122000, 1220000, 0)),
+    7: ((1342, 26840, 0), (63905, 1278095, 0)),
+    8: ((1342, 40260, 0), (43290, 1298710, 0)),
+}
+NINETY = {
+    6: ((1342, 13420, 0), [90, 100], (134200, 1207800, 0)),
+    7: ((1342, 26840, 0), [45, 100], (134200, 1207800, 0)),
+    8: ((1342, 40260, 0), [30, 100], (134200, 1207800, 0)),
+}
+
+
+def counted(mix):
+    return tuple(mix.sizes.values()), tuple(mix.drawn.values())
+
+
+@pytest.mark.parametrize("row", sorted(TABLE_2))
+def test_a_row_of_the_registered_multimodal_table_has_its_counts(row):
+    sizes, passes, drawn = TABLE_2[row]
+    for schedule in ("proportional", "90:10"):
+        mix = registered_multimodal_table_2(schedule)[row].mix(SLICES, TOTAL, seed=0)
+        assert counted(mix) == (sizes, drawn)
+        assert [math.ceil(stage.epochs) for stage in mix.stages] == passes
+        assert mix.draws == TOTAL
+
+
+@pytest.mark.parametrize("row", [6, 7, 8])
+def test_synthetic_first_rows_have_the_counts_of_both_schedules(row):
+    mix = registered_multimodal_table_2()[row].mix(SLICES, TOTAL, seed=0)
+    assert counted(mix) == PROPORTIONAL[row]
+    assert [stage.pool[0][0] for stage in mix.stages] == ["synthetic", "real"]
+    sizes, passes, drawn = NINETY[row]
+    mix = registered_multimodal_table_2("90:10")[row].mix(SLICES, TOTAL, seed=0)
+    assert counted(mix) == (sizes, drawn)
+    assert [stage.epochs for stage in mix.stages] == passes
+
+
+def test_the_table_has_25_rows_and_the_order_of_the_last_two():
+    rows = registered_multimodal_table_2()
+    assert list(rows) == list(range(1, 26))
+    first = {n: rows[n].mix(SLICES, TOTAL, 0).stages[0].pool[0][0] for n in (24, 25)}
+    assert first == {24: "real", 25: "synthetic"}
+    assert {plan.order for n, plan in rows.items() if n not in (6, 7, 8, 24, 25)} == {"random"}
+
+
+def test_mm_gans_tables_have_their_counts():
+    # BraTS17: 285 patients; LIVER100: 80 of 100 are learned from. 200 passes through x1.
+    for patients, table in ((285, "I"), (80, "II")):
+        found = {
+            name: counted(plan.mix(patients, 240 * patients, 0))
+            for name, plan in mm_gan_tables().items()
+        }
+        n, draws = patients, 240 * patients
+        assert found == {
+            "100R": ((n, 0, 0), (draws, 0, 0)),
+            "100F": ((0, n, 0), (0, draws, 0)),
+            "100F+R": ((n, n, 0), (120 * n, 120 * n, 0)),
+            "300F+R": ((n, 3 * n, 0), (60 * n, 180 * n, 0)),
+            "500F+R": ((n, 5 * n, 0), (40 * n, 200 * n, 0)),
+        }, table
+
+
+def test_mm_gan_fine_tunes_on_29_of_285_patients():
+    plans = mm_gan_figure_10("90:10")
+    assert list(plans) == ["R", "F", "FT"]
+    assert counted(plans["R"].mix(285, 2850, 0)) == ((285, 0, 0), (2850, 0, 0))
+    assert counted(plans["F"].mix(285, 2850, 0)) == ((0, 285, 0), (0, 2850, 0))
+    # 10 % of 285 is 28.5, the paper's 29; 90 % of the draws come before.
+    tuned = plans["FT"].mix(285, 2850, 0)
+    assert counted(tuned) == ((29, 285, 0), (285, 2565, 0))
+    assert [tuned.at(draw)[0] for draw in (0, 2564, 2565, 2849)] == ["synthetic"] * 2 + ["real"] * 2
+    # Proportional: 2850 x 285 / 314 = 2586.8.
+    assert counted(mm_gan_figure_10()["FT"].mix(285, 2850, 0))[1] == (263, 2587, 0)
+
+
+def test_magan_adds_865_subjects_to_131():
+    plans = magan_segmentation()
+    found = [plan.mix(131, 996, 0) for plan in plans.values()]
+    assert [counted(mix) for mix in found] == [
+        ((131, 0, 0), (996, 0, 0)),
+        ((131, 865, 0), (131, 865, 0)),  # 131 + 865 = 996: once through
+    ]
+
+
+def test_ant_gans_table_doubles_each_kind_of_its_50():
+    plans = ant_gan_table_7()
+    assert counted(plans["A"].mix(50, 1000, 0)) == ((50, 0, 0), (1000, 0, 0))
+    assert counted(plans["B"].mix(50, 1000, 0)) == ((50, 50, 0), (500, 500, 0))
+
+
+@pytest.mark.parametrize("order", ["random", "real-first", "synthetic-first"])
+def test_what_is_drawn_is_what_was_counted(order):
+    mix = Plan(real=0.7, synthetic=1.5, enhanced=0.4, order=order).mix(10, 97, seed=3)
+    drawn = [mix.at(draw) for draw in range(97)]
+    assert Counter(source for source, _ in drawn) == {k: v for k, v in mix.drawn.items() if v}
+    for source, size in mix.sizes.items():
+        often = Counter(n for name, n in drawn if name == source)
+        assert set(often) <= set(mix.used[source])
+        assert len(often) == size == len(mix.used[source])
+        assert max(often.values()) - min(often.values()) <= 1  # of a source, all alike
+
+
+def test_an_epoch_takes_each_sample_once_and_the_next_in_another_order():
+    mix = Plan(synthetic=1).mix(4, 24, seed=0)
+    epochs = [[mix.at(draw) for draw in range(start, start + 8)] for start in (0, 8, 16)]
+    everything = {(source, n) for source in ("real", "synthetic") for n in range(4)}
+    assert all(set(epoch) == everything for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert any(epoch[0][0] == "synthetic" for epoch in epochs)  # in one pool, not in turns
+
+
+def test_copies_of_real_samples_are_drawn_with_the_real_ones():
+    mix = Plan(synthetic=1, enhanced=1, order="real-first").mix(4, 12, seed=0)
+    assert [stage.draws for stage in mix.stages] == [8, 4]
+    assert {mix.at(draw)[0] for draw in range(8)} == {"real", "enhanced"}
+    assert {mix.at(draw)[0] for draw in range(8, 12)} == {"synthetic"}
+
+
+def test_a_step_is_known_without_the_steps_before_it():
+    plan = Plan(real=0.5, synthetic=1, order="synthetic-first")
+    whole = [plan.mix(6, 40, seed=5).step(step, 4) for step in range(1, 11)]
+    assert [plan.mix(6, 40, seed=5).step(step, 4) for step in range(10, 0, -1)] == whole[::-1]
+    assert [plan.mix(6, 40, seed=6).step(step, 4) for step in range(1, 11)] != whole
+
+
+def test_a_smaller_share_of_real_samples_is_part_of_a_larger_one():
+    used = [set(Plan(real=share).mix(20, 20, seed=1).used["real"]) for share in (0.1, 0.5, 1)]
+    assert [len(one) for one in used] == [2, 10, 20]
+    assert used[0] < used[1] < used[2]
+    assert used[1] != set(Plan(real=0.5).mix(20, 20, seed=2).used["real"])
+
+
+def test_synthetic_sets_are_taken_a_block_after_the_other():
+    # Three sets of 5: x1 is the first set, x1.4 the first and two of the second.
+    plan = Plan(real=0, synthetic=1.4)
+    used = plan.mix(5, 10, seed=0, synthetic=15).used["synthetic"]
+    assert set(used[:5]) == set(range(5))
+    assert len(used) == 7
+    assert set(used[5:]) < set(range(5, 10))
+
+
+def test_what_cannot_be_mixed_is_refused():
+    with pytest.raises(SettingsError, match="0 samples"):
+        Plan(real=0.01).mix(5, 10, 0)
+    with pytest.raises(SettingsError, match="0 draws"):
+        Plan().mix(5, 0, 0)
+    with pytest.raises(SettingsError, match="copies without real samples"):
+        Plan(real=0, enhanced=1).mix(5, 10, 0)
+    with pytest.raises(DataError, match="found 9 synthetic samples, expected 10"):
+        Plan(synthetic=2).mix(5, 10, 0, synthetic=9)
+    with pytest.raises(SettingsError, match="draw 10, expected 0 to 9"):
+        Plan().mix(5, 10, 0).at(10)
+    with pytest.raises(DataError, match="found 2 real samples, expected 3"):
+        mixed(Plan().mix(3, 6, 0), {"real": flat(2)}, 2)
+    with pytest.raises(DataError, match="found no synthetic samples, expected 3"):
+        mixed(Plan(synthetic=1).mix(3, 6, 0), {"real": flat(3)}, 2)
+
+
+def test_a_plan_is_read_from_a_file_and_its_mistakes_are_told():
+    plan = load_settings(Plan, sets=["real=0.1", "synthetic=3", "order=synthetic-first"])
+    assert plan == Plan(real=0.1, synthetic=3, order="synthetic-first")
+    with pytest.raises(SettingsError, match="real"):
+        load_settings(Plan, sets=["real=1.5"])
+
+
+def flat(count, value=0.0):
+    """Samples whose pixels say who they are."""
+    images = [np.full((1, 8, 8), value + n, np.float32) for n in range(count)]
+    return Labelled(images, [np.full((8, 8), n % 2, np.uint8) for n in range(count)])
+
+
+def test_a_batch_shows_the_samples_that_the_mix_names():
+    sources = {"real": flat(4), "synthetic": flat(8, 100.0)}
+    mix = Plan(synthetic=1).mix(4, 16, seed=0, synthetic=8)
+    draw = mixed(mix, sources, batch=4)
+    for step in range(1, 5):
+        batch = draw(step)
+        wanted = [100.0 * (source == "synthetic") + n for source, n in mix.step(step, 4)]
+        assert batch.image[:, 0, 0, 0].tolist() == wanted
+        assert batch.labels[:, 0, 0].tolist() == [n % 2 for n in batch.samples]
+        assert list(zip(batch.cases, batch.samples, strict=True)) == mix.step(step, 4)
+    assert batch.image.dtype == torch.float32
+    assert batch.labels.dtype == torch.int64
+
+
+def test_enhanced_copies_are_of_the_real_samples_in_use_and_stay_as_they_are():
+    rng = np.random.default_rng(0)
+    images = [rng.normal(10 * n, 1, (1, 8, 8)).astype(np.float32) for n in range(6)]
+    real = Labelled(images, [np.full((8, 8), n, np.uint8) for n in range(6)])
+    mix = Plan(real=0.5, enhanced=1).mix(6, 12, seed=0)
+    relit = Augmentation(moved=0, gain=0, offset=0.1, noise=0)
+    torch.manual_seed(1)
+    copies = enhanced(real, mix, relit)
+    after = torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(after, torch.rand(1))  # chance of the training is left alone
+    assert len(copies) == 6
+    # Labels name the originals: the three in use, twice each, in turn.
+    assert [int(label[0, 0]) for label in copies.labels] == [*mix.used["real"]] * 2
+    for copy, label in zip(copies.images, copies.labels, strict=True):
+        original = images[label[0, 0]]
+        assert copy.shape == original.shape
+        assert 0 < abs(copy - original).max() <= 0.1 * original.std(ddof=1) + 1e-5
+    again = enhanced(real, mix, relit)
+    assert all(np.array_equal(a, b) for a, b in zip(copies.images, again.images, strict=True))
+    assert not np.array_equal(copies.images[0] - copies.images[3], np.zeros((1, 8, 8)))
+
+
+def test_a_segmenter_that_is_stopped_goes_on_with_the_mix_as_if_it_was_not(tmp_path):
+    sources = {"real": flat(4), "synthetic": flat(4, 50.0)}
+    numbers = SegmenterNumbers(base=2, depth=1, ema=0, device="cpu", threads=1)
+
+    def train(run, samples):
+        return train_segmenter(
+            samples,
+            dims=2,
+            structures=("background", "odd"),
+            channels=1,
+            steps=6,
+            seed=0,
+            numbers=numbers,
+            run=run,
+        )
+
+    draw = mixed(Plan(synthetic=1, order="synthetic-first").mix(4, 12, seed=0), sources, 2)
+
+    def until_four(step):
+        if step == 4:
+            raise KeyboardInterrupt
+        return draw(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "stopped", until_four)
+    stopped = train(tmp_path / "stopped", draw).network.state_dict()
+    whole = train(tmp_path / "whole", draw).network.state_dict()
+    assert all(torch.equal(stopped[name], whole[name]) for name in whole)
+
+
+def test_shares_of_a_pool_are_kept_in_an_unfinished_epoch():
+    # 5 draws of a pool of 6 + 3: 3.33 and 1.67, so 3 and 2.
+    (stage,) = Plan(synthetic=0.5).mix(6, 14, seed=0).stages
+    assert stage.epochs == Fraction(14, 9)
+    assert stage.counts(5) == [3, 2]
+    assert stage.counts(14) == [9, 5]  # 6 + 3, 3 + 2
