@@ -37,7 +37,7 @@ class DataSettings(Section):
         (0.8, 0.0, 0.2), "shares of patients for training, validation, test"
     )
     patients: int = number(
-        0, "learn from so many of the training patients alone; 0: all, the others are not used", ge=0
+        0, "learn from so many training patients alone; 0: all. The others are not used", ge=0
     )
 
 
@@ -110,6 +110,19 @@ def load_settings(
     if mistakes:
         raise SettingsError("\n".join(dict.fromkeys(mistakes)))
     return settings
+
+
+def read_model(model: type[S], path: Path) -> S:
+    """A model that has tables of named parts, which `load_settings` has not, from a YAML file.
+
+    Raises:
+        SettingsError: with every mistake, each under its name in the file.
+    """
+    try:
+        return model.model_validate(_read_yaml(path))
+    except ValidationError as error:
+        mistakes = [f"{path}: {_in_words(fault)}" for fault in error.errors()]
+        raise SettingsError("\n".join(dict.fromkeys(mistakes))) from error
 
 
 def walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

@@ -28,14 +28,15 @@ from scansmith.apps.options import (
     shard_of,
 )
 from scansmith.apps.progress import shown
-from scansmith.scan import ScansmithError
+from scansmith.scan import ScansmithError, SettingsError
 
 
 class _InOrder(TyperGroup):
     """Verbs in the order in which they are used."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        order = ["demo", "methods", "data", "train", "synthesize", "heal", "translate", "evaluate"]
+        order = ["demo", "methods", "data", "train", "synthesize", "heal", "translate"]
+        order += ["evaluate", "study"]
         return sorted(super().list_commands(ctx), key=order.index)
 
 
@@ -317,6 +318,58 @@ def evaluate(
             progress=progress,
         )
     typer.echo(f"report in {out / 'report.html'}, numbers in {out / 'metrics.json'}")
+
+
+@app.command(
+    epilog="Example: [cyan]scansmith study mm-gan/help --data MY_BRAINS --out study --seeds 3[/]"
+)
+def study(
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help="PAPER/ITEM (see --list) or a YAML file")
+    ] = "",
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="data set on disk")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="the study's folder; given again, it goes on")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="how many, from 0")] = 3,
+    jobs: Annotated[int, typer.Option(min=1, help="processes at once")] = 1,
+    patients: Annotated[
+        int, typer.Option(min=0, metavar="N", help="learn from N training patients; 0: all")
+    ] = 0,
+    data_sets: Annotated[
+        list[str] | None,
+        typer.Option("--data-set", metavar="NAME=VALUE", help="one setting of preparing"),
+    ] = None,
+    segmenter_sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="of segmenters, for example steps=2000"),
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="the studies there are, and leave")] = False,
+) -> None:
+    """Do synthetic scans help? Train generators and segmenters on a split by patient; compare."""
+    from scansmith.apps.tables import study_table
+    from scansmith.studies.run import run_study
+
+    if show:
+        _print(study_table())
+        return
+    if not spec or data is None or out is None:
+        raise SettingsError(
+            "study: expected SPEC, --data and --out. For example scansmith study mm-gan/help "
+            "--data MY_BRAINS --out study; the studies there are: scansmith study --list."
+        )
+    run_study(
+        spec,
+        data,
+        out,
+        seeds=range(seeds),
+        jobs=jobs,
+        patients=patients,
+        data_sets=data_sets or (),
+        segmenter_sets=segmenter_sets or (),
+        tell=typer.echo,
+    )
+    typer.echo((out / "results.md").read_text(encoding="utf-8"))
 
 
 @app.command(epilog="Example: [cyan]scansmith demo --organ heart[/]")

@@ -30,6 +30,21 @@ def method_table(methods: Sequence[Any]) -> Table:
     return table
 
 
+def study_table() -> Table:
+    """One row for each study that comes with the project."""
+    from scansmith.studies.spec import find_spec, paper_specs
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
+    table.add_column("study", style="cyan", no_wrap=True)
+    for head in ("question", "item", "data it needs", "arms"):
+        table.add_column(head, overflow="fold")
+    for name in paper_specs():
+        spec = find_spec(name)
+        words = (spec.title, spec.item, spec.data.needs, str(len(spec.arms)))
+        table.add_row(Text(name), *(Text(word) for word in words))
+    return table
+
+
 def print_report(report: Any) -> None:
     """A check's report: what was found, then every problem under its case."""
     console, found = Console(soft_wrap=True), report.dataset

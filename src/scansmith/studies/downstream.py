@@ -1,0 +1,328 @@
+"""Do synthetic scans help? Segmenters that learn from mixes of real and synthetic samples.
+
+A study (see `spec`) is done in one folder, in cells that are kept when they are finished:
+
+    store/          the samples; patients are dealt out here, before anything is trained
+    generators/     a run for each generator and seed, trained on the store's training patients
+    segmenters/     a run for each arm and seed
+    cells/          each test case's Dice, one file for each arm and seed; or why there is none
+
+Generators of a seed serve the arms of that seed, so that arms are compared seed by seed and patient
+by patient. A cell that fails is told and does not keep the others from being done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scansmith.data.store import Store
+from scansmith.evaluate.overlap import dice
+from scansmith.evaluate.segmentation import Labelled, Samples, train_segmenter
+from scansmith.scan import DataError, RunError, ScansmithError
+from scansmith.studies.carve_mix import CarveMix
+from scansmith.studies.cells import Scores, cell, file_name
+from scansmith.studies.counterparts import Case, ClassMeans, Maker, labelled, real_cases, told_apart
+from scansmith.studies.label_sampling import LabelSampling
+from scansmith.studies.mix import Mix, enhanced, mixed
+from scansmith.studies.spec import COPIES, MEANS, Arm, Spec, words
+from scansmith.synthesize.source import Sources
+from scansmith.train.checkpoint import read_json, write_json
+from scansmith.workflow import prepare, train
+
+Tell = Callable[[str], None]
+ROUNDS = 8
+"""A maker whose cases give too few samples is asked again, so many times at most."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A study in its folder. Everything on disk is named by it alone, so processes can share it.
+
+    Attributes:
+        data: the data set.
+        patients: so many training patients; 0: all.
+        steps: of the reference arm's training; 0: the spec's.
+        extra: data settings beside the spec's.
+    """
+
+    spec: Spec
+    data: Path
+    out: Path
+    patients: int = 0
+    extra: tuple[str, ...] = ()
+
+    def store(self) -> Store:
+        """The samples, prepared once."""
+        part = self.spec.data
+        sets = [*words(part.sets), *self.extra]
+        if self.patients:
+            sets.append(f"data.patients={self.patients}")
+        return prepare(
+            self.data, self.out / "store", part.method, preset=part.preset, sets=sets, workers=1
+        )
+
+    def run_of(self, generator: str, seed: int) -> Path:
+        """The folder of a generator's run."""
+        return self.out / "generators" / file_name(f"{generator} seed{seed}")
+
+    def trained(self, generator: str, seed: int) -> Path:
+        """The run of a generator, trained or finished if it is not.
+
+        Raises:
+            RunError: the folder holds a run of other settings.
+        """
+        run, part = self.run_of(generator, seed), self.spec.generators[generator]
+        done, record = run.with_suffix(".json"), part.model_dump(mode="json")
+        if not done.exists():
+            train(
+                part.method,
+                self.out / "store",
+                run,
+                preset=part.preset,
+                sets=[*words(part.sets), f"train.seed={seed}"],
+                resume=(run / "run.json").exists(),
+            )
+            write_json(done, record)
+        if read_json(done) != record:
+            raise RunError(
+                f"generator {generator}, seed {seed}: {run} was trained with other settings than "
+                "the study's. Give the settings that it was begun with, or another folder."
+            )
+        return run
+
+
+class Downstream:
+    """The arms of a study under one seed."""
+
+    def __init__(self, place: Place, seed: int):
+        self.place, self.spec, self.seed = place, place.spec, seed
+        self.opened = place.store()
+        self.structures, self.seen_as = told_apart(self.opened.facts.structures)
+        self._made: dict[str, list[Case]] = {}
+
+    @cached_property
+    def real(self) -> list[Case]:
+        """The real cases to learn from."""
+        return real_cases(self.opened, "train")
+
+    @cached_property
+    def test(self) -> list[Case]:
+        """The real cases to be tested on."""
+        found = real_cases(self.opened, "test")
+        if not found:
+            raise DataError(
+                f"{self.opened.path}: no labelled case in the test split. Give data.split a share "
+                "for testing (--set data.split=0.8,0,0.2)."
+            )
+        return found
+
+    def score(self, name: str) -> Scores:
+        """Dice of an arm's segmenter on every real test case."""
+
+        def work() -> Scores:
+            segmenter = self.trained(name)
+            return {
+                case.key: dice(
+                    self.seen_as[case.labels], segmenter.predict(case.image), self.structures
+                )
+                for case in self.test
+            }
+
+        found = cell(self.cells, f"{name} seed{self.seed}", self.record(name), work)
+        assert found is not None
+        return found
+
+    @property
+    def cells(self) -> Path:
+        """The folder of what is finished."""
+        return self.place.out / "cells"
+
+    def trained(self, name: str) -> Any:
+        """The segmenter of an arm; an unfinished training goes on."""
+        arm, told = self.spec.arms[name], self.spec.segmenters
+        samples, steps = self.samples(arm)
+        return train_segmenter(
+            samples,
+            dims=self.opened.facts.dims,
+            structures=self.structures,
+            channels=len(self.opened.facts.modalities),
+            steps=steps,
+            seed=self.seed,
+            augment=told.augmentation if arm.augment else False,
+            spacing_mm=next(iter(self.opened.cases.values())).spacing_mm,
+            numbers=told.numbers,
+            run=self.place.out / "segmenters" / file_name(f"{name} seed{self.seed}"),
+            record=self.record(name),
+        )
+
+    def samples(self, arm: Arm) -> tuple[Samples, int]:
+        """What an arm learns from, and for how many steps."""
+        real = labelled(self.real, self.seen_as)
+        made = self.made(arm, len(real)) if arm.synthetic else Labelled([], [])
+        batch = self.spec.segmenters.batch
+        steps = self.steps(arm, len(real))
+        mix = arm.plan.mix(len(real), steps * batch, self.seed, synthetic=len(made))
+        return mixed(mix, self._sources(mix, real, made), batch), steps
+
+    def steps(self, arm: Arm, real: int) -> int:
+        """Steps of an arm: as many as the reference's, or as keep the real samples' exposure."""
+        told, sizes = self.spec.segmenters, arm.plan.sizes(real)
+        if told.hold == "iterations" or not sizes["real"]:
+            return told.steps
+        return round(told.steps * sum(sizes.values()) / sizes["real"])
+
+    def made(self, arm: Arm, real: int) -> Labelled:
+        """The synthetic samples that an arm may draw on, in rounds of about one a real case."""
+        wanted, rounds = arm.plan.sizes(real)["synthetic"], 1
+        while True:
+            cases = self._cases(arm.by, rounds)
+            found = labelled(cases, self.seen_as)
+            if len(found) >= wanted or rounds >= ROUNDS:
+                return found
+            rounds = min(ROUNDS, max(rounds + 1, -(-wanted * rounds // max(len(found), 1))))
+
+    def _cases(self, by: str, rounds: int) -> list[Case]:
+        key = f"{by} {rounds}"
+        if key not in self._made:
+            self._made[key] = list(self._drawn(by, rounds))
+        return self._made[key]
+
+    def _drawn(self, by: str, rounds: int) -> Sequence[Case]:
+        if by in self.spec.generators:
+            return self.maker(by).edited(rounds, self.seed)
+        if by == COPIES:
+            names = self.opened.facts.structures
+            spacing = next(iter(self.opened.cases.values())).spacing_mm
+            copies = CarveMix.named(names, self.spec.lesion, self.spec.organ, spacing)
+            return copies.cases(self.real, rounds, self.seed)
+        structures = len(self.opened.facts.structures)
+        painter = (
+            ClassMeans.of(self.real, structures) if by == MEANS else LabelSampling.of(self.real)
+        )
+        return [
+            painter.painted(case, np.random.default_rng([self.seed, number]))
+            for number, case in enumerate(self._edited_maps(rounds))
+        ]
+
+    def _edited_maps(self, rounds: int) -> Iterator[Case]:
+        """The real cases' label maps, edited as the recipe says, under their old images."""
+        sources = Sources(self.opened, self.seed)
+        for number in range(rounds * len(sources)):
+            one = sources.take(number)
+            patient = self.opened.cases[one.case].patient
+            shown = self.seen_as[one.labels]
+            kept = [n for n, labels in enumerate(shown) if labels.any()]
+            numbers = tuple(one.first + n for n in kept)
+            yield Case(one.case, patient, one.image[kept], one.labels[kept], numbers)
+
+    def maker(self, generator: str) -> Maker:
+        """A generator's run, refused if it was trained on other patients than this study's."""
+        run = self.place.trained(generator, self.seed)
+        patients = sorted({case.patient for case in self.real})
+        return Maker.of(generator, run, self.opened, patients)
+
+    def _sources(self, mix: Mix, real: Labelled, made: Labelled) -> dict[Any, Labelled]:
+        found = {"real": real, "synthetic": made}
+        if mix.sizes["enhanced"]:
+            spacing = next(iter(self.opened.cases.values())).spacing_mm
+            found["enhanced"] = enhanced(real, mix, self.spec.segmenters.augmentation, spacing)
+        return found
+
+    def record(self, name: str) -> dict[str, Any]:
+        """What decides the result of an arm."""
+        arm, told = self.spec.arms[name], self.spec.segmenters
+        by: Any = arm.by
+        if arm.by in self.spec.generators:
+            by = self.spec.generators[arm.by].model_dump(mode="json")
+        lesions = [list(self.spec.lesion), list(self.spec.organ)] if arm.by == COPIES else []
+        return {
+            "arm": arm.model_dump(mode="json"),
+            "by": by,
+            "copied": lesions,
+            "seed": self.seed,
+            "store": self.opened.facts.fingerprint,
+            "segmenters": told.model_dump(mode="json", exclude={"numbers": {"device", "threads"}}),
+        }
+
+
+def run_cells(
+    place: Place, seeds: Sequence[int], jobs: int = 1, tell: Tell = print
+) -> tuple[dict[str, list[Scores | None]], list[str]]:
+    """Every arm under every seed.
+
+    Generators come first, one after the other unless there are several jobs; then the segmenters.
+
+    Args:
+        jobs: processes at work at once.
+    Returns:
+        arm -> scores under each seed, None where a cell failed; and what went wrong.
+    """
+    place.store()  # before the processes, which would all write it
+    generators = [
+        (name, seed)
+        for seed in seeds
+        for name in place.spec.makers
+        if name in place.spec.generators
+    ]
+    cells = [(name, seed) for seed in seeds for name in place.spec.arms]
+    problems = _all(_generator, place, generators, jobs, tell)
+    problems += _all(_cell, place, cells, jobs, tell)
+    found: dict[str, list[Scores | None]] = {}
+    for name in place.spec.arms:
+        rows: list[Scores | None] = []
+        for seed in seeds:
+            kept = None
+            if not any(problem.startswith(f"{name}, seed {seed}:") for problem in problems):
+                with suppress(ScansmithError):
+                    kept = Downstream(place, seed).score(name)
+            rows.append(kept)
+        found[name] = rows
+    return found, problems
+
+
+def _all(
+    work: Callable[[Place, str, int], str],
+    place: Place,
+    items: Sequence[tuple[str, int]],
+    jobs: int,
+    tell: Tell,
+) -> list[str]:
+    """Do it for every item; what went wrong, a line each."""
+    if jobs <= 1:
+        found = [work(place, *item) for item in items]
+    else:
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            found = (
+                list(pool.map(work, [place] * len(items), *zip(*items, strict=True)))
+                if items
+                else []
+            )
+    problems = [problem for problem in found if problem]
+    for problem in problems:
+        tell(problem)
+    return problems
+
+
+def _generator(place: Place, name: str, seed: int) -> str:
+    try:
+        place.trained(name, seed)
+    except ScansmithError as error:
+        return f"generator {name}, seed {seed}: {error}"
+    return ""
+
+
+def _cell(place: Place, name: str, seed: int) -> str:
+    try:
+        Downstream(place, seed).score(name)
+    except ScansmithError as error:
+        return f"{name}, seed {seed}: {error}"
+    return ""

@@ -1,0 +1,206 @@
+"""What a downstream study found: numbers, verdicts in words, tables, a CSV file and a plot."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from scansmith.evaluate.overlap import MEAN, by_patient, finite_mean
+from scansmith.io.atomic import write_bytes
+from scansmith.studies.cells import Scores
+from scansmith.studies.label_use_report import over_seeds, share
+from scansmith.studies.spec import Spec
+from scansmith.studies.tables import cell, summary, table
+
+Found = Mapping[str, Sequence[Scores | None]]
+"""Arm -> its test cases' Dice under each seed; None: the cell failed."""
+MARGIN = 0.005
+"""Dice by which an arm may be worse and still count as no worse."""
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#777777"  # Okabe and Ito; in grey told apart too
+
+
+def summarise(spec: Spec, found: Found) -> dict[str, Any]:
+    """Each arm's Dice, and its difference from the reference and from classical augmentation.
+
+    Differences are paired by seed and patient; intervals are over patients, each counted once.
+    """
+    others = {"reference": spec.reference, "classical": spec.classical or spec.reference}
+    arms = {}
+    for name, seeds in found.items():
+        there = [scores for scores in seeds if scores]
+        if not there:
+            arms[name] = {"dice": None, "failed": len(seeds)}
+            continue
+        told: dict[str, Any] = {
+            "dice": _summary(over_seeds(there)),
+            "each seed": [
+                finite_mean([row[MEAN] for row in by_patient(s).values()]) if s else None
+                for s in seeds
+            ],
+            "failed": sum(not s for s in seeds),
+            "published": spec.published.arms.get(name, {}),
+        }
+        for role, other in others.items():
+            told[role] = _against(seeds, found[other], name) if name != other else None
+        arms[name] = told
+    return {"arms": arms, "against": others, "verdicts": _verdicts(arms, others)}
+
+
+def _against(seeds: Sequence[Scores | None], other: Sequence[Scores | None], arm: str) -> Any:
+    pairs = [(a, b) for a, b in zip(seeds, other, strict=True) if a and b]
+    if not pairs:
+        return None
+    rows = over_seeds([a for a, _ in pairs])
+    reference = over_seeds([b for _, b in pairs])
+    above = {
+        patient: {name: row[name] - reference[patient][name] for name in row}
+        for patient, row in rows.items()
+    }
+    return {"above": _summary(above), "share": share(rows, reference, arm), "seeds": len(pairs)}
+
+
+def verdict(above: Mapping[str, Any]) -> str:
+    """helps, harms, no worse or no evidence, by the interval of a difference in Dice."""
+    if above["mean"] is None or above.get("interval") is None:
+        return "no evidence"
+    low, high = above["interval"]
+    if low > 0:
+        return "helps"
+    if high < 0:
+        return "harms"
+    return "no worse" if low > -MARGIN else "no evidence"
+
+
+def _verdicts(arms: Mapping[str, Any], others: Mapping[str, str]) -> list[dict[str, Any]]:
+    found = []
+    for role, other in others.items():
+        if role == "classical" and other == others["reference"]:
+            continue
+        for name, told in arms.items():
+            against = told.get(role)
+            if not against:
+                continue
+            above = against["above"][MEAN]
+            word = verdict(above)
+            sentence = {
+                "helps": "better, beyond chance",
+                "harms": "worse, beyond chance",
+                "no worse": f"neither better nor more than {MARGIN:g} worse",
+                "no evidence": "not told apart: too few patients or seeds, or no difference",
+            }[word]
+            text = f"{name} against {other}: {cell(above)} Dice: {sentence}."
+            found.append({"arm": name, "against": other, "verdict": word, "sentence": text})
+    return found
+
+
+def as_markdown(result: Mapping[str, Any]) -> str:
+    """The study as a page of text."""
+    arms = result["arms"]
+    whole = {name: told for name, told in arms.items() if told["dice"]}
+    measures = list(next(iter(whole.values()))["dice"]) if whole else []
+    others = dict.fromkeys(result["against"].values())
+    roles = {other: role for role, other in reversed(result["against"].items())}
+    lines = [f"# {result['title']}", "", result["about"], ""] if result.get("title") else []
+    lines += [
+        f"{result['test patients']} test patients, {result['train patients']} to learn from, seeds "
+        f"{', '.join(map(str, result['seeds']))}. Mean Dice over test patients with 95 % bootstrap "
+        "intervals over patients; differences are paired by patient and seed.",
+        "",
+        *(f"* {one['sentence']}" for one in result["verdicts"]),
+        "",
+    ]
+    rows = []
+    for name, told in whole.items():
+        each = ", ".join("failed" if v is None else f"{v:.3f}" for v in told["each seed"])
+        row = [name, *(cell(told["dice"][m]) for m in measures), each]
+        for other in others:
+            against = told[roles[other]]
+            row += [cell(against["above"][MEAN]), _percent(against)] if against else ["", ""]
+        rows.append(row)
+    head = ["learned from", *measures, "each seed"]
+    for other in others:
+        head += [f"minus {other}", f"% of {other}"]
+    lines += table(head, rows)
+    lines += _published(result, whole)
+    if result["problems"]:
+        lines += ["", "Not done:", "", *(f"* {problem}" for problem in result["problems"])]
+    return "\n".join(lines) + "\n"
+
+
+def _published(result: Mapping[str, Any], whole: Mapping[str, Any]) -> list[str]:
+    """The paper's numbers, which are of other data."""
+    told = {name: arm["published"] for name, arm in whole.items() if arm["published"]}
+    if not told:
+        return []
+    names = list(dict.fromkeys(name for row in told.values() for name in row))
+    rows = [
+        [arm, *(f"{row[name]:g}" if name in row else "" for name in names)]
+        for arm, row in told.items()
+    ]
+    source = result["published"]
+    text = f"{result['item']}, as published. Other data ({source['data']}): {source['measure']}."
+    return ["", text, "", *table(["", *names], rows)]
+
+
+def rows_csv(seeds: Sequence[int], found: Found) -> str:
+    """Every score: a line for each arm, seed and test case."""
+    first = next((scores for rows in found.values() for scores in rows if scores), {})
+    measures = list(next(iter(first.values()), {}))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["arm", "seed", "patient", "case", *measures])
+    for arm, rows in found.items():
+        for seed, scores in zip(seeds, rows, strict=True):
+            for key, row in (scores or {}).items():
+                patient, _, case = key.rpartition("/")
+                values = ["" if np.isnan(row[m]) else f"{row[m]:.5f}" for m in measures]
+                writer.writerow([arm, seed, patient, case, *values])
+    return text.getvalue()
+
+
+def save_plot(result: Mapping[str, Any], path: Path) -> None:
+    """Each arm's mean Dice with its interval and its seeds, over a line at the reference."""
+    whole = {name: told for name, told in result["arms"].items() if told["dice"]}
+    figure = Figure(figsize=(7.5, 1.2 + 0.42 * len(whole)), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    reference = result["against"]["reference"]
+    for place, (name, told) in enumerate(whole.items()):
+        mean = told["dice"][MEAN]
+        colour = GREY if name == reference else BLUE
+        low, high = mean.get("interval") or (mean["mean"], mean["mean"])
+        axes.plot([low, high], [place, place], color=colour, linewidth=2)
+        axes.plot(mean["mean"], place, "o", color=colour)
+        seeds = [value for value in told["each seed"] if value is not None]
+        axes.plot(seeds, [place] * len(seeds), "|", color=VERMILION, markersize=9)
+    if reference in whole:
+        axes.axvline(whole[reference]["dice"][MEAN]["mean"], color=GREY, linestyle=":")
+    axes.set_yticks(range(len(whole)), list(whole))
+    axes.invert_yaxis()
+    axes.set_xlabel("mean Dice on real test patients (bar: 95 % interval; ticks: seeds)")
+    axes.spines[["top", "right"]].set_visible(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    write_bytes(path, buffer.getvalue())
+
+
+def _summary(rows: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    return summary([dict(row) for row in rows.values()], list(rows))
+
+
+def _percent(against: Mapping[str, Any]) -> str:
+    found = against["share"]
+    if found["mean"] is None:
+        return "-"
+    text = f"{found['mean']:.1f}"
+    if found["interval"] is None:
+        return text
+    low, high = found["interval"]
+    return f"{text} ({low:.1f} to {high:.1f})"

@@ -1,0 +1,170 @@
+"""What a study is, as a file: the data it needs, what is trained on them, and what is compared.
+
+    title: Do synthetic volumes make a hippocampus segmenter better?
+    data: {method: mm-gan, sets: {data.edits: deform}, needs: "MR volumes with labels"}
+    generators:
+      gan: {method: mm-gan, sets: {train.steps: 1000}}
+    arms:
+      real: {}
+      synthetic: {real: 0, synthetic: 1, by: gan}
+      real + synthetic 1:1: {synthetic: 1, by: gan}
+
+Studies that come with the project are in `studies/papers`, named PAPER/ITEM.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from scansmith.evaluate.augment import Augmentation
+from scansmith.evaluate.segmentation import SegmenterNumbers
+from scansmith.scan import SettingsError
+from scansmith.settings import Section, number, read_model
+from scansmith.studies.mix import Plan
+
+PAPERS = Path(__file__).parent / "papers"
+COPIES, MEANS, SAMPLING = "copy-paste", "class-means", "label-sampling"
+BASELINES = (COPIES, MEANS, SAMPLING)
+"""What makes synthetic samples without being trained: lesions of other patients pasted in, each
+structure's mean with noise, and SynthSeg-style contrasts (extra `bench`)."""
+
+
+class DataPart(Section):
+    """The samples: a method's preprocessing, which the generators and the segmenters share."""
+
+    method: str = number("magan", "whose preprocessing the samples have")
+    preset: str = number("cpu", "its preset")
+    sets: dict[str, Any] = Field(default_factory=dict, description="its data settings by name")
+    needs: str = number("", "what data it takes, in words")
+
+
+class Generator(Section):
+    """A method that is trained on the study's training patients."""
+
+    method: str = number("magan", "which")
+    preset: str = number("cpu", "its preset")
+    sets: dict[str, Any] = Field(default_factory=dict, description="its settings by name")
+
+
+class Arm(Plan):
+    """What one segmenter learns from: amounts and order as in `Plan`."""
+
+    by: str = number("", "who makes the synthetic samples: a generator, or a baseline")
+    augment: bool = number(True, "classical augmentation of all that is drawn")
+
+    @property
+    def plan(self) -> Plan:
+        """The amounts and the order alone."""
+        return Plan(**{name: getattr(self, name) for name in Plan.model_fields})
+
+
+class Segmenters(Section):
+    """The segmenters and their training, the same in every arm."""
+
+    steps: int = number(1000, "training steps of the arm that is the reference", gt=0)
+    batch: int = number(2, "samples in a step", gt=0)
+    hold: Literal["real", "iterations"] = number(
+        "real",
+        "what is the same in every arm; real: how often each real sample is seen, so that arms "
+        "with synthetic samples besides take more steps; iterations: the steps, as in the papers",
+    )
+    numbers: SegmenterNumbers = SegmenterNumbers()
+    augmentation: Augmentation = Augmentation()
+
+
+class Published(Section):
+    """What a paper's table says of this study."""
+
+    data: str = number("", "the paper's data")
+    measure: str = number("", "what its numbers are")
+    arms: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="arm -> structure or measure -> value"
+    )
+
+
+class Spec(Section):
+    """A study."""
+
+    title: str = number("", "the question, in one line")
+    item: str = number("", "the paper's table or figure, if it is one")
+    about: str = number("", "what is compared, and what differs from the paper")
+    data: DataPart = DataPart()
+    generators: dict[str, Generator] = Field(default_factory=dict, description="name -> training")
+    arms: dict[str, Arm] = Field(default_factory=dict, description="name -> what is learned from")
+    reference: str = number("real", "the arm that others are compared with")
+    classical: str = number("", "the arm of classical augmentation; empty: the reference")
+    lesion: tuple[str, ...] = number((), "copy-paste: structures that are copied")
+    organ: tuple[str, ...] = number((), "copy-paste: structures that these lie in")
+    segmenters: Segmenters = Segmenters()
+    published: Published = Published()
+
+    @model_validator(mode="after")
+    def _check(self) -> Spec:
+        known = (*self.generators, *BASELINES)
+        wrong = [
+            f"arms.{name}.by: found {arm.by!r}, expected one of {', '.join(known)}"
+            for name, arm in self.arms.items()
+            if (arm.by not in known if arm.synthetic else arm.by)
+        ]
+        wrong += [
+            f"generators.{name}: is a baseline's name"
+            for name in BASELINES
+            if name in self.generators
+        ]
+        for role in ("reference", "classical"):
+            name = getattr(self, role)
+            if name not in self.arms and (name or role == "reference"):
+                wrong.append(f"{role}: found {name!r}, expected one of the arms")
+        if COPIES in {arm.by for arm in self.arms.values()} and not self.lesion:
+            wrong.append("lesion: nothing is named, expected the structures that are to be copied")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    @property
+    def makers(self) -> dict[str, list[str]]:
+        """Who makes synthetic samples -> the arms that take them."""
+        found: dict[str, list[str]] = {}
+        for name, arm in self.arms.items():
+            if arm.synthetic:
+                found.setdefault(arm.by, []).append(name)
+        return found
+
+
+def words(sets: Mapping[str, Any]) -> list[str]:
+    """Settings by name as the words of `--set`."""
+    return [
+        f"{name}={yaml.safe_dump(value, default_flow_style=True).strip()}"
+        for name, value in sets.items()
+    ]
+
+
+def find_spec(word: str) -> Spec:
+    """A study by the path of its file or by PAPER/ITEM.
+
+    Raises:
+        SettingsError: there is none, or it has mistakes, all of which are told.
+    """
+    path = Path(word)
+    if path.suffix in (".yaml", ".yml"):
+        return read_model(Spec, path)
+    there = paper_specs()
+    if word not in there:
+        near = difflib.get_close_matches(word, there, n=3, cutoff=0.4) or list(there)[:8]
+        raise SettingsError(
+            f"{word}: is no study. Give a YAML file, or one of {', '.join(near)} (all: scansmith "
+            "study --list)."
+        )
+    return read_model(Spec, there[word])
+
+
+def paper_specs() -> dict[str, Path]:
+    """PAPER/ITEM -> its file."""
+    files = sorted(PAPERS.glob("*/*.yaml"))
+    return {f"{path.parent.name}/{path.stem}": path for path in files}

@@ -1,0 +1,200 @@
+"""Downstream studies: what arms cost, who is learned from, what is kept, what the answer says."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from scansmith.apps.cli import app
+from scansmith.data.phantom import write_phantoms
+from scansmith.scan import RunError, SettingsError
+from scansmith.studies.downstream import Downstream, Place
+from scansmith.studies.downstream_report import as_markdown, summarise, verdict
+from scansmith.studies.run import run_study
+from scansmith.studies.spec import Arm, Spec, find_spec, paper_specs
+
+TINY = """
+title: Do hearts help?
+item: nowhere, Table 0
+about: Tiny.
+data:
+  method: heart-gan
+  sets: {data.size: [32, 32], data.intensity: minmax, data.split: [0.5, 0, 0.5], method.patch: 4}
+generators:
+  gan: {method: heart-gan, sets: {method.base: 4, method.patch: 4, train.steps: 1}}
+arms:
+  real: {}
+  both: {synthetic: 1, by: gan}
+  means: {real: 0, synthetic: 0.5, by: class-means}
+  half: {real: 0.5, enhanced: 0.5, augment: false}
+segmenters:
+  steps: 2
+  batch: 2
+  numbers: {base: 2, depth: 1, threads: 1}
+published:
+  data: none
+  measure: Dice
+  arms: {both: {mean: 0.5}}
+"""
+
+
+@pytest.fixture(scope="module")
+def hearts(tmp_path_factory):
+    root = tmp_path_factory.mktemp("downstream")
+    write_phantoms(root / "raw", "heart", 4, 1, (32, 32, 8))
+    (root / "tiny.yaml").write_text(TINY)
+    return root
+
+
+@pytest.fixture(scope="module")
+def done(hearts):
+    return run_study(str(hearts / "tiny.yaml"), hearts / "raw", hearts / "out", seeds=(0, 1))
+
+
+def test_a_study_leaves_its_answer_and_every_patient_s_score(hearts, done):
+    out = hearts / "out"
+    assert done["problems"] == []
+    assert json.loads((out / "results.json").read_text())["arms"].keys() == done["arms"].keys()
+    rows = list(csv.DictReader((out / "patients.csv").read_text().splitlines()))
+    assert {row["arm"] for row in rows} == {"real", "both", "means", "half"}
+    test = {row["patient"] for row in rows}
+    assert len(rows) == 4 * 2 * len(test)  # four arms, two seeds, a scan for each patient
+    place = Place(find_spec(str(hearts / "tiny.yaml")), hearts / "raw", out)
+    learned = {case.patient for case in Downstream(place, 0).real}
+    assert learned
+    assert not learned & test
+    text = (out / "results.md").read_text()
+    assert "nowhere, Table 0, as published. Other data (none): Dice." in text
+    assert (out / "results.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_finished_is_not_done_again(hearts, done):
+    cells = sorted((hearts / "out" / "cells").glob("*.json"))
+    assert len(cells) == 8
+    before = [path.stat().st_mtime_ns for path in cells]
+    cells[0].unlink()  # one is missing: it alone is done
+    again = run_study(str(hearts / "tiny.yaml"), hearts / "raw", hearts / "out", seeds=(0, 1))
+    assert [path.stat().st_mtime_ns for path in cells[1:]] == before[1:]
+    assert again == done
+
+
+def test_a_cell_that_fails_is_told_and_the_others_are_done(hearts, tmp_path):
+    spec = find_spec(str(hearts / "tiny.yaml"))
+    arms = {"real": Arm(), "copied": Arm(synthetic=1, by="copy-paste")}
+    spec = spec.model_copy(update={"arms": arms, "lesion": ("gall bladder",)})
+    told = []
+    found = run_study(spec, hearts / "raw", tmp_path / "out", seeds=(0,), tell=told.append)
+    assert found["arms"]["real"]["dice"]["mean"]["mean"] is not None
+    assert found["arms"]["copied"] == {"dice": None, "failed": 1}
+    assert told == found["problems"]
+    assert told[0].startswith("copied, seed 0: copy-paste: found gall bladder")
+    assert "Not done:" in (tmp_path / "out" / "results.md").read_text()
+
+
+def test_a_folder_of_another_study_is_refused(hearts, done):
+    found = run_study(
+        str(hearts / "tiny.yaml"), hearts / "raw", hearts / "out", seeds=(0,),
+        segmenter_sets=["steps=3"],
+    )  # fmt: skip
+    assert all("holds a cell of another study" in problem for problem in found["problems"])
+    assert len(found["problems"]) == 4
+
+
+def test_fewer_patients_are_the_generators_only_ones(hearts, tmp_path):
+    place = Place(find_spec(str(hearts / "tiny.yaml")), hearts / "raw", tmp_path, patients=1)
+    arms = Downstream(place, 0)
+    assert len({case.patient for case in arms.real}) == 1
+    assert {case.patient for case in arms.maker("gan").edited(1, 0)} == {arms.real[0].patient}
+
+
+def test_arms_see_real_samples_as_often_or_take_as_many_steps(hearts, done):
+    place = Place(find_spec(str(hearts / "tiny.yaml")), hearts / "raw", hearts / "out")
+    arms, both = Downstream(place, 0), Arm(synthetic=3, by="gan")
+    # 10 real samples and 30 synthetic ones: four times the steps; synthetic alone: the steps asked
+    assert arms.steps(both, 10) == 2 * 4
+    assert arms.steps(Arm(real=0, synthetic=1, by="gan"), 10) == 2
+    held = place.spec.segmenters.model_copy(update={"hold": "iterations"})
+    even = Place(place.spec.model_copy(update={"segmenters": held}), place.data, place.out)
+    assert Downstream(even, 0).steps(both, 10) == 2
+
+
+def scores(*values):
+    return {f"p{n}/p{n}": {"a": value, "mean": value} for n, value in enumerate(values)}
+
+
+def test_arms_are_compared_patient_by_patient_and_seed_by_seed():
+    arms = {"real": Arm(), "other": Arm(synthetic=1, by="class-means")}
+    spec = Spec(title="?", arms=arms)
+    found = {
+        "real": [scores(0.5, 0.7), scores(0.6, 0.8)],
+        "other": [scores(0.6, 0.9), None],  # the second seed failed: the first alone is compared
+    }
+    other = summarise(spec, found)["arms"]["other"]
+    assert other["reference"]["seeds"] == 1
+    # (0.6 - 0.5 + 0.9 - 0.7) / 2, and 100 (0.6 + 0.9) / (0.5 + 0.7)
+    assert other["reference"]["above"]["mean"]["mean"] == pytest.approx(0.15)
+    assert other["reference"]["share"]["mean"] == pytest.approx(125.0)
+    assert other["each seed"] == [pytest.approx(0.75), None]
+
+
+@pytest.mark.parametrize(
+    ("interval", "word"),
+    [
+        ([0.001, 0.02], "helps"),
+        ([-0.02, -0.001], "harms"),
+        ([-0.004, 0.02], "no worse"),
+        ([-0.02, 0.02], "no evidence"),
+        (None, "no evidence"),
+    ],
+)
+def test_the_verdict_is_of_the_interval(interval, word):
+    assert verdict({"mean": 0.0, "interval": interval}) == word
+
+
+def test_a_failed_arm_has_no_row_of_numbers(hearts, done):
+    page = as_markdown(done | {"problems": ["means, seed 1: it broke"]})
+    assert page.rstrip().endswith("* means, seed 1: it broke")
+
+
+def test_mistakes_of_a_specification_are_told_together(tmp_path):
+    wrong = TINY.replace("by: gan", "by: nobody").replace("steps: 2", "steps: 0")
+    (tmp_path / "wrong.yaml").write_text(wrong + "reference: nothing\n")
+    with pytest.raises(SettingsError) as told:
+        find_spec(str(tmp_path / "wrong.yaml"))
+    assert "steps" in str(told.value)
+    (tmp_path / "wrong.yaml").write_text(wrong.replace("steps: 0", "steps: 2"))
+    with pytest.raises(SettingsError, match=r"arms.both.by: found 'nobody'"):
+        find_spec(str(tmp_path / "wrong.yaml"))
+    with pytest.raises(SettingsError, match="mm-gan/table-1-unet"):
+        find_spec("mm-gan/table-1")
+
+
+def test_the_papers_studies_can_be_read_and_have_their_rows():
+    found = paper_specs()
+    for name in found:
+        spec = find_spec(name)
+        assert spec.arms
+        assert set(spec.published.arms) <= set(spec.arms)
+    table = find_spec("registered-multimodal/table-2")
+    assert len(table.arms) == 25
+    assert table.arms["no 25"].order == "synthetic-first"
+    assert table.arms["no 20"].plan.sizes(274) == {"real": 274, "synthetic": 0, "enhanced": 219}
+
+
+def test_the_command_lists_studies_and_asks_for_what_is_missing():
+    told = CliRunner().invoke(app, ["study", "--list"])
+    assert told.exit_code == 0
+    assert "mm-gan/table-2" in told.stdout
+    with pytest.raises(SettingsError, match="expected SPEC, --data and --out"):
+        CliRunner().invoke(app, ["study"], catch_exceptions=False)
+
+
+def test_a_generator_of_other_settings_is_not_taken_for_this_one(hearts, done):
+    place = Place(find_spec(str(hearts / "tiny.yaml")), hearts / "raw", hearts / "out")
+    other = place.spec.generators["gan"].model_copy(update={"sets": {"method.base": 8}})
+    spec = place.spec.model_copy(update={"generators": {"gan": other}})
+    with pytest.raises(RunError, match="generator gan, seed 0"):
+        Place(spec, place.data, place.out).trained("gan", 0)
