@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,10 +28,10 @@ from torch import nn
 
 from scansmith import losses
 from scansmith.evaluate.augment import Augmentation, augmented
+from scansmith.evaluate.segmenter_networks import SegmenterNumbers, network_of, values_of
 from scansmith.game import Game, Player, Scene, Terms
-from scansmith.nets.segmenter import SegmenterUNet
 from scansmith.scan import Batch, DataError
-from scansmith.settings import Section, TrainSettings, number
+from scansmith.settings import TrainSettings
 from scansmith.train.checkpoint import load_weights
 from scansmith.train.loop import choose_device, fit
 
@@ -39,21 +39,6 @@ Samples = Callable[[int], Batch]
 """Step (1, 2, ...) -> the batch that is learned from in it, a function of the step alone."""
 
 CHUNK = 2**21  # pixels predicted at a time; 100 channels of them in float32 are 0.8 GB
-
-
-class SegmenterNumbers(Section):
-    """The network and its training."""
-
-    base: int = number(16, "channels of the finest level", gt=0)
-    depth: int = number(3, "halvings", ge=0)
-    learning_rate: float = number(2e-3, "Adam, at the start", gt=0)
-    fall: float = number(0.9, "power by which the rate falls to 0", "nnU-Net", ge=0)
-    ema: float = number(
-        0.99, "decay of the averaged weights that are used; 0: the last", ge=0, lt=1
-    )
-    precision: Literal["fp32", "bf16"] = number("fp32", "of training")
-    device: str = number("auto", "cpu, cuda, ...; auto: cuda when there is one")
-    threads: int = number(0, "CPU threads; 0 leaves PyTorch's choice", ge=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +86,7 @@ class Segmentation(Game):
         image, labels = drawn.image, drawn.labels
         if self.augmentation is not None:
             image, labels = augmented(image, labels, self.augmentation, self.spacing_mm)
-        return {"values": self.network(image), "labels": labels}
+        return {"values": values_of(self.network, image, labels), "labels": labels}
 
     def players(self) -> list[Player]:
         """The network alone."""
@@ -150,16 +135,17 @@ def train_segmenter(
         record: what `samples` are, for the run folder: going on with others is refused.
     Raises:
         RunError: the folder holds another training, or a loss is not finite.
+        SettingsError: the network of the numbers has no such form.
     """
     numbers = numbers or SegmenterNumbers()
     augmentation = Augmentation() if augment is True else augment or None
     torch.manual_seed(seed)
-    network = SegmenterUNet(dims, channels, len(structures), base=numbers.base, depth=numbers.depth)
+    network = network_of(numbers, dims, channels, structures)
     game = Segmentation(network, numbers, steps, augmentation, spacing_mm)
     settings = _loop_settings(numbers, steps, seed)
     facts = {
         "segmenter": {"dims": dims, "channels": channels, "structures": list(structures)},
-        "numbers": numbers.model_dump(mode="json", exclude={"device", "threads"}),
+        "numbers": numbers.facts(),
         "augmentation": augmentation and augmentation.model_dump(mode="json"),
         "training": {"steps": steps, "seed": seed, "spacing_mm": list(spacing_mm)},
         "samples": dict(record or {}),

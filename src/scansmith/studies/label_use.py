@@ -256,7 +256,7 @@ class Study:
             "steps": asked.steps,
             "batch": asked.batch,
             "multiple": asked.multiple,
-            "numbers": asked.numbers.model_dump(mode="json", exclude={"device", "threads"}),
+            "numbers": asked.numbers.facts(),
             "augmentation": asked.augmentation.model_dump(mode="json"),
         }
 

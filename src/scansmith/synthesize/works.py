@@ -159,6 +159,7 @@ class Works:
             "run": self.origin.run,
             "weights": self.origin.weights,
             "method": self.origin.method,
+            "trained_on": self.origin.trained_on,
             "seed": self.order.seed,
             "versions": self.versions,
         }

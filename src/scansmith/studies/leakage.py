@@ -1,0 +1,176 @@
+"""Nobody whom a study tests on may have had a part in a synthetic set that it learns from.
+
+Three parts are looked for in what the set says of itself: the patients that its generator learned
+from, the source cases that its images were drawn from, and the cases that its label changes name
+(whose lesion was placed). What cannot be told is refused too, since a leak makes every number better
+and nothing shows it. A patient who has another name in another data set cannot be noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scansmith.data.layouts import find_layout
+from scansmith.data.store import Store
+from scansmith.scan import DataError
+from scansmith.synthesize.provenance import Row, read_rows
+from scansmith.workflow import load_run
+
+ROWS = "provenance.jsonl"
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """A synthetic set that a study may learn from.
+
+    Attributes:
+        cases: how many it has.
+        learned: patients that its generator learned from.
+        drawn: patients that its cases were drawn from, or whose lesions they hold.
+    """
+
+    cases: int
+    learned: frozenset[str]
+    drawn: frozenset[str]
+
+
+def check_leakage(
+    synthetic: Path | str,
+    store: Store,
+    *,
+    held_out: Collection[str] | None = None,
+    runs: Sequence[Path | str] = (),
+    learned: Collection[str] | None = None,
+) -> Cleared:
+    """Let a synthetic set into a study, or refuse it.
+
+    Args:
+        synthetic: a data set on disk, with the `provenance.jsonl` of `scansmith synthesize`.
+        store: the study's.
+        held_out: the patients that are tested on; None: the test split of `store`.
+        runs: folders of the runs that made it, where they learned from another store than this.
+        learned: patients that its generator learned from, on the word of who made it. Needed for
+            sets that were made by other programs.
+    Raises:
+        DataError: a held-out patient had a part in it, or it cannot be told.
+    """
+    synthetic = Path(synthetic)
+    patients = {name: case.patient for name, case in store.cases.items()}
+    if held_out is None:
+        held_out = {store.cases[name].patient for name in store.names("test")}
+    rows = read_rows(synthetic / ROWS)
+    if learned is None:
+        _check_rows(synthetic, rows)
+        learners, known = _learners(synthetic, rows, store, runs)
+        patients = known | patients
+    else:
+        learners = set(learned)
+    drawn = {row["case"]: {patients.get(n, n) for n in _named(row)} for row in rows}
+    problems = _leaks(learners, drawn, set(held_out))
+    if problems:
+        raise DataError("\n".join(f"{synthetic}: {problem}" for problem in problems))
+    everybody = frozenset(who for each in drawn.values() for who in each)
+    return Cleared(len(rows), frozenset(learners), everybody & frozenset(patients.values()))
+
+
+def _leaks(learners: Collection[str], drawn: dict[str, set[str]], held_out: set[str]) -> list[str]:
+    problems = []
+    if tested := sorted(held_out & set(learners)):
+        problems.append(
+            f"its generator learned from {len(tested)} patient(s) that the study tests on, "
+            f"{tested[0]} among them, expected none. Train it on the study's training patients "
+            "alone, and synthesize again."
+        )
+    leaking = {case: sorted(who & held_out) for case, who in drawn.items() if who & held_out}
+    if leaking:
+        case, who = next(iter(leaking.items()))
+        problems.append(
+            f"{len(leaking)} of {len(drawn)} cases hold something of patients that the study tests "
+            f"on, {case} of {who[0]} among them, expected none. Synthesize from the training split "
+            "(--split train), with lesions of training patients."
+        )
+    return problems
+
+
+def _check_rows(synthetic: Path, rows: Sequence[Row]) -> None:
+    """Every case must say where it comes from."""
+    remedy = (
+        "Synthesize it again with this program, or say whom its generator learned from (learned=)."
+    )
+    if not rows:
+        raise DataError(
+            f"{synthetic}: found no {ROWS}, expected one that says where each case comes from. "
+            f"{remedy}"
+        )
+    there = {case.case for case in find_layout(synthetic).cases}
+    if untold := sorted(there - {row["case"] for row in rows}):
+        raise DataError(
+            f"{synthetic}: found {len(untold)} case(s) without a row in {ROWS}, {untold[0]} among "
+            f"them, expected a row for each. Take them out, or make the set again. {remedy}"
+        )
+    if silent := [row["case"] for row in rows if not row.get("source_case")]:
+        raise DataError(
+            f"{synthetic}: found {len(silent)} row(s) of {ROWS} that name no source case, "
+            f"{silent[0]} among them, expected one in each. {remedy}"
+        )
+
+
+def _learners(
+    synthetic: Path, rows: Sequence[Row], store: Store, runs: Sequence[Path | str]
+) -> tuple[set[str], dict[str, str]]:
+    """Patients that the makers of these rows learned from, and the patients of their cases."""
+    learners: set[str] = set()
+    patients: dict[str, str] = {}
+    stores = dict(_opened(runs, store))
+    seen: set[str] = set()
+    for row in rows:
+        weights = str(row.get("weights", ""))
+        own = stores.get(weights)
+        if own is None and row.get("trained_on") == store.facts.fingerprint:
+            own = store
+        if own is None:
+            raise DataError(
+                f"{synthetic}: {row['case']} was made by the run {row.get('run', '')!r} with "
+                f"weights {weights or 'that are not named'}, and whom it learned from is not "
+                "known; expected a run on the study's store, or the folder of the run. Name the "
+                "folder (runs=), with its store where it was."
+            )
+        if own.facts.fingerprint not in seen:
+            seen.add(own.facts.fingerprint)
+            patients |= {name: case.patient for name, case in own.cases.items()}
+            learners |= {own.cases[name].patient for name in own.names("train")}
+    return learners, patients
+
+
+def _opened(runs: Sequence[Path | str], store: Store) -> Iterator[tuple[str, Store]]:
+    """Weights of runs -> the store that each learned from."""
+    for run in runs:
+        loaded = load_run(run)
+        wanted = loaded.method.facts.fingerprint
+        same = wanted == store.facts.fingerprint
+        own = store if same else Store.open(loaded.store)
+        if own.facts.fingerprint != wanted:
+            raise DataError(
+                f"{own.path}: is not the store that {run} was trained on any more (fingerprint "
+                f"{own.facts.fingerprint}, expected {wanted}). Put it back, or train again."
+            )
+        yield loaded.fingerprint, own
+
+
+def _named(row: Row) -> set[str]:
+    """Names of cases in a row: its source, and all that changes and notes mention."""
+    return {str(row.get("source_case", ""))} | set(_words([row.get("edits"), row.get("notes")]))
+
+
+def _words(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _words(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _words(each)

@@ -1,0 +1,140 @@
+"""The leakage guard, on a real tiny synthetic set: what enters a study, what is refused and why."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from scansmith.data.phantom import write_phantoms
+from scansmith.data.store import Store
+from scansmith.scan import DataError
+from scansmith.studies.leakage import check_leakage
+from scansmith.synthesize.make import synthesize
+from scansmith.workflow import prepare, train
+
+SMALL = ["method.base=4", "method.patch=4"]
+SPLIT = ["data.size=32,32", "data.split=0.5,0,0.5"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Four hearts split in two ways, a run on the first, what it makes of both of its halves."""
+    root = tmp_path_factory.mktemp("hearts")
+    write_phantoms(root / "raw", "heart", 4, 1, (32, 32, 8))
+    for name, seed in (("store", 0), ("other", 1)):
+        sets = [*SMALL, *SPLIT, f"data.seed={seed}"]
+        prepare(root / "raw", root / name, "heart-gan", sets=sets, workers=1)
+    train("heart-gan", root / "store", root / "run", sets=[*SMALL, "train.steps=1"])
+    synthesize(root / "run", root / "made", cases=2, seed=0, device="cpu")
+    synthesize(root / "run", root / "of-all", cases=4, seed=0, split="all", device="cpu")
+    return root
+
+
+@pytest.fixture
+def made(root, tmp_path):
+    """A copy of the synthetic set, to be changed."""
+    return shutil.copytree(root / "made", tmp_path / "made")
+
+
+def people(store, split):
+    return {store.cases[name].patient for name in store.names(split)}
+
+
+def rewritten(made, change):
+    path = made / "provenance.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in change(rows)))
+
+
+def test_a_set_of_training_patients_alone_enters(root):
+    store = Store.open(root / "store")
+    cleared = check_leakage(root / "made", store)
+    assert cleared.cases == 2
+    assert cleared.learned == people(store, "train")
+    assert cleared.drawn == people(store, "train")
+
+
+def test_a_generator_that_learned_from_a_test_patient_is_refused(root):
+    other = Store.open(root / "other")
+    learned = people(Store.open(root / "store"), "train")
+    shared = sorted(learned & people(other, "test"))
+    assert shared  # the two splits differ
+    with pytest.raises(DataError, match="whom it learned from is not known") as error:
+        check_leakage(root / "made", other)
+    assert "synth_000000 was made by the run 'run'" in str(error.value)
+    with pytest.raises(DataError) as error:
+        check_leakage(root / "made", other, runs=[root / "run"])
+    assert f"learned from {len(shared)} patient(s) that the study tests on" in str(error.value)
+    assert shared[0] in str(error.value)
+
+
+def test_a_study_may_hold_out_others_than_the_split_does(root):
+    store = Store.open(root / "store")
+    (first, *_) = sorted(people(store, "train"))
+    with pytest.raises(DataError, match=rf"learned from 1 patient.*{first} among them"):
+        check_leakage(root / "made", store, held_out={first})
+    check_leakage(root / "made", store, held_out=people(store, "test"))
+
+
+def test_cases_drawn_from_test_patients_are_refused(root):
+    store = Store.open(root / "store")
+    with pytest.raises(DataError, match="2 of 4 cases hold something of patients") as error:
+        check_leakage(root / "of-all", store)
+    assert "generator learned" not in str(error.value)  # it did not: they were only drawn from
+
+
+def test_a_lesion_of_a_test_patient_is_refused(root, made):
+    store = Store.open(root / "store")
+    case = store.names("test")[0]
+
+    def place(rows):
+        # As the editing of labels writes it.
+        rows[1]["edits"] = {"kind": "place", "lesions": [{"lesion": 3, "case": case}]}
+        return rows
+
+    rewritten(made, place)
+    with pytest.raises(DataError, match=f"1 of 2 cases .* synth_000001 of {case} among them"):
+        check_leakage(made, store)
+
+
+def test_a_set_that_does_not_say_where_it_comes_from_needs_a_word_for_it(root, made):
+    store = Store.open(root / "store")
+    (made / "provenance.jsonl").unlink()
+    with pytest.raises(DataError, match=r"found no provenance\.jsonl"):
+        check_leakage(made, store)
+    cleared = check_leakage(made, store, learned=people(store, "train"))
+    assert cleared.learned == people(store, "train")
+    with pytest.raises(DataError, match="learned from 1 patient"):
+        check_leakage(made, store, learned=[sorted(people(store, "test"))[0]])
+
+
+def test_every_case_must_have_a_row_and_a_source(root, made):
+    store = Store.open(root / "store")
+    whole = (made / "provenance.jsonl").read_text()
+    rewritten(made, lambda rows: rows[:1])
+    with pytest.raises(DataError, match=r"1 case\(s\) without a row .* synth_000001 among them"):
+        check_leakage(made, store)
+    (made / "provenance.jsonl").write_text(whole)
+    rewritten(made, lambda rows: [rows[0], {**rows[1], "source_case": ""}])
+    with pytest.raises(DataError, match=r"1 row\(s\) .* name no source case, synth_000001"):
+        check_leakage(made, store)
+
+
+def test_other_weights_than_the_runs_are_not_taken_for_them(root, made):
+    other = Store.open(root / "other")
+    rewritten(made, lambda rows: [{**row, "weights": "0123456789abcdef"} for row in rows])
+    with pytest.raises(DataError, match="with weights 0123456789abcdef, and whom it learned"):
+        check_leakage(made, other, runs=[root / "run"])
+
+
+def test_a_run_whose_store_was_replaced_says_nothing(root, tmp_path):
+    run = shutil.copytree(root / "run", tmp_path / "run")
+    record = json.loads((run / "run.json").read_text())
+    third = prepare(
+        root / "raw", tmp_path / "third", "heart-gan", sets=[*SMALL, "data.size=32,32"], workers=1
+    )
+    (run / "run.json").write_text(json.dumps({**record, "store": str(third.path)}))
+    with pytest.raises(DataError, match=r"is not the store that .* was trained on any more"):
+        check_leakage(root / "made", Store.open(root / "other"), runs=[run])
