@@ -25,6 +25,7 @@ _HEADS = {
     "ms_ssim": "MS-SSIM",
     "mae": "MAE",
     "mse": "MSE",
+    "mutual_information": "mutual information, bits",
     "bias": "bias of mean",
     "sd_ratio": "sd ratio",
 }
