@@ -22,19 +22,19 @@ MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 def mse(real: np.ndarray, made: np.ndarray, mask: np.ndarray | None = None) -> float:
     """Mean squared error, in squared units of the images."""
-    real, made = checked(real, made, mask)
+    real, made = _inside(real, made, mask)
     return float(np.mean((made - real) ** 2))
 
 
 def mae(real: np.ndarray, made: np.ndarray, mask: np.ndarray | None = None) -> float:
     """Mean absolute error, in units of the images."""
-    real, made = checked(real, made, mask)
+    real, made = _inside(real, made, mask)
     return float(np.mean(np.abs(made - real)))
 
 
 def bias(real: np.ndarray, made: np.ndarray, mask: np.ndarray | None = None) -> float:
     """Mean of the made image minus mean of the real one, in units of the images."""
-    real, made = checked(real, made, mask)
+    real, made = _inside(real, made, mask)
     return float(made.mean() - real.mean())
 
 
@@ -44,7 +44,7 @@ def sd_ratio(real: np.ndarray, made: np.ndarray, mask: np.ndarray | None = None)
     Returns:
         A ratio; nan if the real image is constant there.
     """
-    real, made = checked(real, made, mask)
+    real, made = _inside(real, made, mask)
     deviation = float(real.std())
     return float(made.std()) / deviation if deviation > 0 else float("nan")
 
@@ -243,14 +243,9 @@ def _halved(image: np.ndarray) -> np.ndarray:
     return even.reshape(h // 2, 2, w // 2, 2).mean(axis=(1, 3))
 
 
-def checked(
-    real: np.ndarray, made: np.ndarray, mask: np.ndarray | None = None
+def _inside(
+    real: np.ndarray, made: np.ndarray, mask: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both images as float64, inside the mask alone if there is one.
-
-    Raises:
-        DataError: the shapes differ, the mask or the image is empty, or a value is not finite.
-    """
     where = _checked(real, made, mask)
     real, made = np.asarray(real, np.float64), np.asarray(made, np.float64)
     if where is not None:

@@ -37,6 +37,8 @@ MEASURES = ("precision", "density", "recall", "coverage")
 #: At most so many samples of a set; all pairs of distances are held at once.
 MOST_SAMPLES = 2000
 SPLITS = 20
+#: Where real patients lack less than this to 1, far is judged as if they lacked this.
+LEAST_LACK = 0.1
 
 
 def neighbour_scores(
@@ -78,7 +80,7 @@ def compare_neighbours(
     Returns:
         {measure: {value, interval, counts, real_vs_real, real_vs_synthetic, verdict}}, as
         `spread.compare` has them, but high is good: close if the median real_vs_synthetic is not
-        below the real_vs_real interval; far if what it lacks to 1 is more than 3 times as much.
+        below the real_vs_real interval; far if it lacks more than 3 times as much to 1.
         The interval draws the patients that the measure is a mean over, and keeps the others.
     """
     real, synthetic = _thinned(real), _thinned(synthetic)
@@ -119,7 +121,7 @@ def _beside(scale: dict[str, tuple[list[float], list[float]]] | str, name: str) 
         return {"real_vs_real": None, "real_vs_synthetic": None, "verdict": None, "reason": scale}
     among, across = scale[name]
     low, median = quantiles(among)[0], float(np.median(across))
-    far = 1 - median > FAR * (1 - low)
+    far = 1 - median > FAR * max(1 - low, LEAST_LACK)
     return {
         "real_vs_real": {"median": float(np.median(among)), "interval": quantiles(among)},
         "real_vs_synthetic": {"median": median, "interval": quantiles(across)},

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from scansmith.evaluate import fidelity, information
+from scansmith.evaluate import fidelity
+from scansmith.evaluate.information import LEAST_VOXELS, information
 from scansmith.evaluate.view import View
 from scansmith.evaluate.windows import Window
 from scansmith.scan import CaseFiles, DataError, Problem
 
 #: What is measured of a pair, in the report's order; and the regions it is measured in.
-MEASURES = ("psnr", "ssim", "ms_ssim", "mae", "mse", "mutual_information", "bias", "sd_ratio")
+MEASURES = ("psnr", "ssim", "ms_ssim", "mae", "mse", "mi", "nmi", "bias", "sd_ratio")
 REGIONS = ("whole", "lesion", "lesion_box", "outside")
 _ROWS_FILE = "provenance.jsonl"
 _MOST_BYTES = 1 << 26
@@ -134,13 +135,15 @@ def _measured(
         "ssim": math.nan,
         "mae": fidelity.mae(real, made, region),
         "mse": fidelity.mse(real, made, region),
-        "mutual_information": math.nan,
+        "mi": math.nan,
+        "nmi": math.nan,
         "bias": fidelity.bias(real, made, region),
         "sd_ratio": fidelity.sd_ratio(real, made, region),
     }
     if similar is not None:
         found["ssim"] = fidelity.mean_of_map(similar, region)
-    if (real.size if region is None else region.sum()) >= information.LEAST_VOXELS:
-        ends = window.low, window.high
-        found["mutual_information"] = information.mutual_information(real, made, ends, region)
+    where = np.ones(real.shape, bool) if region is None else region
+    if where.sum() >= LEAST_VOXELS:
+        width = window.high - window.low
+        found |= information((real - window.low) / width, (made - window.low) / width, where)
     return found

@@ -25,7 +25,8 @@ _HEADS = {
     "ms_ssim": "MS-SSIM",
     "mae": "MAE",
     "mse": "MSE",
-    "mutual_information": "mutual information, bits",
+    "mi": "mutual information, nats",
+    "nmi": "the same, 0 to 1",
     "bias": "bias of mean",
     "sd_ratio": "sd ratio",
 }
