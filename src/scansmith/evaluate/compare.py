@@ -18,6 +18,7 @@ from scansmith.evaluate.facts import Options, Outcome, Sides, facts
 from scansmith.evaluate.grids import one_grid
 from scansmith.evaluate.pairs import fidelity_of, lesion_mask, match, origins
 from scansmith.evaluate.pictures import picture_of
+from scansmith.evaluate.protocol import state_protocols
 from scansmith.evaluate.verdicts import verdicts
 from scansmith.evaluate.view import (
     Shared,
@@ -73,6 +74,7 @@ def compare_sets(
     }
     if network is not None and metrics["network"] is not None:
         metrics["network"] = {"weights_sha256": network.sha256, **metrics["network"]}
+    metrics["protocols"] = state_protocols(metrics, plan, options)
     metrics["verdicts"] = verdicts(metrics)
     metrics = strict(metrics)
     text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n"

@@ -10,7 +10,7 @@ High Dice is no proof of quality: it is highest on images that are plainer than 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,18 @@ from typing import Any
 import numpy as np
 
 from scansmith.data.resample import Axis, resample_image, resample_nearest
+from scansmith.evaluate.augment import Augmentation
 from scansmith.evaluate.cases import CaseMeasures, Plan
 from scansmith.evaluate.features import spread_slices
 from scansmith.evaluate.overlap import MEAN, dice
 from scansmith.evaluate.pictures import Picture
-from scansmith.evaluate.segmentation import Labelled, Segmenter, shuffled, train_segmenter
+from scansmith.evaluate.segmentation import (
+    Labelled,
+    Segmenter,
+    SegmenterNumbers,
+    shuffled,
+    train_segmenter,
+)
 from scansmith.evaluate.spread import difference_of_patients, generator, mean_of_patients
 from scansmith.evaluate.view import View
 from scansmith.evaluate.windows import Window
@@ -127,6 +134,21 @@ def faithfulness(
     }
     result = _summary(rows, unseen or made_rows, segmenter.structures, seed)
     return {"facts": facts, **result, "cases": [*rows, *made_rows]}, [*examples, *made_examples]
+
+
+def protocol_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the numbers beside the data, from the `facts` of a result."""
+    return {
+        "steps": facts["steps"],
+        "pixel_mm": facts["pixel_mm"],
+        "size": facts["size"],
+        "batch": BATCH,
+        "slices": (LABELLED_SLICES, EMPTY_SLICES),
+        "held_out": HELD_OUT,
+        "limits": (LEAST_DICE, MARGIN),
+        "numbers": SegmenterNumbers().model_dump(mode="json", exclude={"device", "threads"}),
+        "augmentation": Augmentation().model_dump(mode="json"),
+    }
 
 
 def grid_of(cases: Sequence[CaseMeasures]) -> Grid:

@@ -12,13 +12,13 @@ from scansmith.evaluate.distance import frechet_distance, kernel_distance, stand
 from scansmith.evaluate.features import FEATURES
 from scansmith.evaluate.neighbours import MEASURES, compare_neighbours
 from scansmith.evaluate.planes import LEAST_SIDE, PLANES, by_plane, over_planes
-from scansmith.evaluate.spread import Groups, compare, counted, generator, uncompared
+from scansmith.evaluate.spread import DRAWS, SPLITS, Groups, compare, counted, generator, uncompared
 from scansmith.scan import DataError
 
 # The matrix roots of a network's features take a tenth of a second; a hundred of them, a while.
 MANY_FEATURES = 200
 #: How often patients are drawn anew and split in halves, with few features and with many.
-EFFORT = ({"resamples": 100, "splits": 20}, {"resamples": 20, "splits": 10})
+EFFORT = ({"resamples": DRAWS, "splits": SPLITS}, {"resamples": 20, "splits": 10})
 # Smaller shifts, in standard deviations, are nobody's concern.
 _LEAST_SHIFT = 0.01
 _DISTANCES = (("frechet", frechet_distance, False), ("kernel", kernel_distance, True))
@@ -83,9 +83,12 @@ def _of_features(
 
 
 def _nothing(reason: str, counts: dict[str, int]) -> dict[str, Any]:
-    empty = uncompared(reason, counts)
-    apart = {"frechet": empty, "kernel": empty}
-    return {**apart, "neighbours": dict.fromkeys(MEASURES, empty), "largest_shifts": []}
+    beside = {name: uncompared(reason, counts) for name in MEASURES}
+    return {**_apart(reason, counts), "neighbours": beside, "largest_shifts": []}
+
+
+def _apart(reason: str, counts: dict[str, int]) -> dict[str, Any]:
+    return {name: uncompared(reason, counts) for name, _, _ in _DISTANCES}
 
 
 def _planes(
@@ -99,11 +102,11 @@ def _planes(
     counts = counted(by_side[0][planes[0]], by_side[1][planes[0]])
     if min(counts["real_patients"], counts["synthetic_patients"]) < 1:
         reason = f"no volumes of {LEAST_SIDE} voxels or more along each axis in one of the sets"
-        return dict.fromkeys(("frechet", "kernel"), uncompared(reason, counts))
+        return _apart(reason, counts)
     usable = np.logical_and.reduce([_used(by_side[0][p]) for p in planes])
     if not usable.any():
         reason = "all features are constant in the real set"
-        return dict.fromkeys(("frechet", "kernel"), uncompared(reason, counts))
+        return _apart(reason, counts)
     stacked: list[dict[str, np.ndarray]] = [{}, {}]
     for number, plane in enumerate(planes):
         own = [{n: rows[:, usable] for n, rows in side[plane].items()} for side in by_side]

@@ -23,6 +23,7 @@ from scipy.spatial.distance import cdist
 
 from scansmith.evaluate.spread import (
     FAR,
+    SPLITS,
     Groups,
     counted,
     halves,
@@ -36,7 +37,6 @@ NEIGHBOURS = 5
 MEASURES = ("precision", "density", "recall", "coverage")
 #: At most so many samples of a set; all pairs of distances are held at once.
 MOST_SAMPLES = 2000
-SPLITS = 20
 #: Where real patients lack less than this to 1, far is judged as if they lacked this.
 LEAST_LACK = 0.1
 

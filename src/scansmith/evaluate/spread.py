@@ -19,6 +19,8 @@ Distance = Callable[[np.ndarray, np.ndarray], float]
 #: Fewer real patients cannot be split into halves that say anything.
 LEAST_PATIENTS = 4
 LEVEL = 0.95
+#: How often patients are drawn anew for the interval of a mean and of a distance, and halved.
+RESAMPLES, DRAWS, SPLITS = 1000, 100, 20
 FAR = 3.0
 
 
@@ -31,7 +33,7 @@ def mean_of_patients(
     values: Sequence[float],
     patients: Sequence[str],
     rng: np.random.Generator,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Mean over cases with a 95 % bootstrap interval over patients.
 
@@ -56,7 +58,7 @@ def difference_of_patients(
     real: tuple[Sequence[float], Sequence[str]],
     synthetic: tuple[Sequence[float], Sequence[str]],
     rng: np.random.Generator,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Synthetic mean minus real mean, patients of both sets drawn anew apart from each other.
 
@@ -99,8 +101,8 @@ def compare(
     distance: Distance,
     rng: np.random.Generator,
     *,
-    resamples: int = 100,
-    splits: int = 20,
+    resamples: int = DRAWS,
+    splits: int = SPLITS,
     signed: bool = False,
 ) -> dict[str, Any]:
     """A distance between two sets, its interval, and its size beside real against real.
