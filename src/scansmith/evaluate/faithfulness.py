@@ -40,7 +40,7 @@ LABELLED_SLICES, EMPTY_SLICES = 24, 8
 MOST_PIXELS = 128
 #: Fewer labelled real patients cannot be divided into those learned from and those tested on.
 LEAST_PATIENTS = 4
-HELD_OUT = 0.25
+HELD_OUT = 1 / 3
 #: A segmenter that finds less than this in real cases cannot judge synthetic ones.
 LEAST_DICE = 0.3
 #: A mean that lies so little below the real one is close, however narrow the interval.
@@ -101,8 +101,8 @@ def faithfulness(
         measured: what is known of them already: sizes, patients, whether they are labelled.
         run: folder of the training; an interrupted one goes on there.
     Returns:
-        {structure or "mean": {real, synthetic, difference}}, verdict and counts under `facts`, or
-        a `reason` why there is nothing; and some slices to look at.
+        facts, structures ({name: {real, synthetic, difference, verdict}}) and cases, or a `reason`
+        why there is nothing; and some slices to look at.
     Raises:
         RunError: the folder holds another training, or a loss is not finite.
     """
@@ -116,11 +116,14 @@ def faithfulness(
     known = [_slices(v, v.patient, plan.windows, grid) for v in real() if v.labels is not None]
     learned = [one for one in known if one.patient not in tested]
     segmenter = _trained(learned, plan, grid, steps, seed, run, progress)
-    rows, examples = _scored(segmenter, [one for one in known if one.patient in tested], "real")
+    lesion = plan.shared.lesion
+    rows, examples = _scored(
+        segmenter, [one for one in known if one.patient in tested], "real", lesion
+    )
     made = (
         _slices(v, of_case[v.case], plan.windows, grid) for v in synthetic() if v.labels is not None
     )
-    made_rows, made_examples = _scored(segmenter, made, "synthetic")
+    made_rows, made_examples = _scored(segmenter, made, "synthetic", lesion)
     sources = {one.patient for one in learned}
     unseen = [row for row in made_rows if row["patient"] not in sources]
     facts = {
@@ -132,8 +135,8 @@ def faithfulness(
         "synthetic_cases_of_patients_learned_from": len(made_rows) - len(unseen),
         "synthetic_cases_left_out": len(made_rows) - len(unseen) if unseen else 0,
     }
-    result = _summary(rows, unseen or made_rows, segmenter.structures, seed)
-    return {"facts": facts, **result, "cases": [*rows, *made_rows]}, [*examples, *made_examples]
+    found = {"facts": facts, "structures": _summary(rows, unseen or made_rows, seed)}
+    return {**found, "cases": [*rows, *made_rows]}, [*examples, *made_examples]
 
 
 def protocol_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,22 +164,31 @@ def grid_of(cases: Sequence[CaseMeasures]) -> Grid:
 
 
 def held_out(patients: Sequence[str], seed: int) -> set[str]:
-    """A quarter of the patients, two at least, drawn under the seed."""
+    """A third of the patients, two at least, drawn under the seed."""
     order = generator(seed, "faithfulness", "held out").permutation(len(patients))
     count = max(2, round(HELD_OUT * len(patients)))
     return {patients[i] for i in order[:count]}
 
 
-def verdict_of(real: float, synthetic: float, highest: float) -> str:
-    """close, differs or far.
+def judged(
+    real: float | None, synthetic: float | None, interval: Sequence[float] | None
+) -> dict[str, Any]:
+    """close, differs or far; else no verdict and the reason.
 
     Args:
-        real, synthetic: mean Dice.
-        highest: upper end of the interval of synthetic minus real.
+        real, synthetic: mean Dice of one structure; None: no case has it.
+        interval: of synthetic minus real.
     """
-    if highest >= 0 or synthetic >= real - MARGIN:
-        return "close"
-    return "differs" if synthetic >= real / 2 else "far"
+    if real is None or synthetic is None:
+        return {"verdict": None, "reason": "not in both the held-out real and the synthetic slices"}
+    if real < LEAST_DICE:
+        reason = f"found too little in held-out real cases (Dice {real:.2f}): learn for more steps"
+        return {"verdict": None, "reason": reason}
+    if synthetic >= real - MARGIN:
+        return {"verdict": "close"}
+    if interval is None or interval[1] >= 0:
+        return {"verdict": None, "reason": "lower than in real cases, by chance or not: few cases"}
+    return {"verdict": "differs" if synthetic >= real / 2 else "far"}
 
 
 def _impossible(patients: Sequence[str], synthetic: Sequence[CaseMeasures], plan: Plan) -> str:
@@ -250,7 +262,7 @@ def _trained(
 
 
 def _scored(
-    segmenter: Segmenter, cases: Iterable[Slices], side: str
+    segmenter: Segmenter, cases: Iterable[Slices], side: str, lesion: Sequence[int]
 ) -> tuple[list[dict[str, Any]], list[Example]]:
     """Dice of each case, all its slices together; examples from the first cases."""
     rows: list[dict[str, Any]] = []
@@ -260,7 +272,9 @@ def _scored(
         scores = dice(one.labels, found, segmenter.structures)
         rows.append({"set": side, "case": one.case, "patient": one.patient, "dice": scores})
         if len(examples) < SHOWN:
-            n = int(np.argmax((one.labels > 0).sum(axis=(1, 2))))
+            lesions = np.isin(one.labels, lesion)
+            telling = lesions if lesions.any() else one.labels > 0
+            n = int(np.argmax(telling.sum(axis=(1, 2))))
             image = (one.images[n] + 1) / 2
             place = one.numbers[n] + 1, one.depth
             shown = [
@@ -272,15 +286,16 @@ def _scored(
 
 
 def _summary(
-    rows: Sequence[dict[str, Any]],
-    made: Sequence[dict[str, Any]],
-    structures: Sequence[str],
-    seed: int,
+    rows: Sequence[dict[str, Any]], made: Sequence[dict[str, Any]], seed: int
 ) -> dict[str, Any]:
-    result: dict[str, Any] = {"structures": {}}
+    """Each structure by itself: a mean over structures would rank cases by which ones they have."""
+    result: dict[str, Any] = {}
     for name in rows[0]["dice"]:
+        if name == MEAN:
+            continue
         sides = [
-            ([r["dice"][name] for r in side], [r["patient"] for r in side]) for side in (rows, made)
+            ([row["dice"][name] for row in side], [row["patient"] for row in side])
+            for side in (rows, made)
         ]
         entry: dict[str, Any] = {
             side: mean_of_patients(*values, generator(seed, "faithfulness", side, name))
@@ -288,17 +303,6 @@ def _summary(
         }
         rng = generator(seed, "faithfulness", "difference", name)
         entry["difference"] = difference_of_patients(sides[0], sides[1], rng)
-        result["structures"][name] = entry
-    return result | _judged(result["structures"][MEAN])
-
-
-def _judged(mean: dict[str, Any]) -> dict[str, Any]:
-    real, made = mean["real"]["mean"], mean["synthetic"]["mean"]
-    if real is None or made is None:
-        return {"verdict": None, "reason": "no structure in the held-out or the synthetic slices"}
-    if real < LEAST_DICE:
-        reason = f"the segmenter finds too little in held-out real cases (Dice {real:.2f})"
-        return {"verdict": None, "reason": f"{reason}: train it for more steps"}
-    interval = mean["difference"]["interval"]
-    highest = made - real if interval is None else interval[1]
-    return {"verdict": verdict_of(real, made, highest)}
+        means = entry["real"]["mean"], entry["synthetic"]["mean"]
+        result[name] = entry | judged(*means, entry["difference"]["interval"])
+    return result

@@ -50,7 +50,7 @@ _PAIRED: dict[str, dict[str, Any]] = {
     "nmi": _INFORMATION,
 }
 _TEXTURE = {
-    "features": features.FEATURES,
+    "features": hashlib.sha256("\n".join(features.FEATURES).encode()).hexdigest()[:12],
     "levels": features.LEVELS,
     "distances": features.DISTANCES,
     "sigmas": features.LOG_SIGMAS,

@@ -83,14 +83,19 @@ def _faithfulness(metrics: dict[str, Any]) -> Iterator[Verdict]:
     found = metrics["faithfulness"]
     if found is None:
         return
-    row: Verdict = {"aspect": "label faithfulness", "modality": "", "region": "structures"}
-    if found.get("verdict") is None:
-        yield {**row, "verdict": None, "sentence": found["reason"]}
+    row: Verdict = {"modality": "", "region": "structures"}
+    if "structures" not in found:
+        yield {**row, "aspect": "faithfulness", "verdict": None, "sentence": found["reason"]}
         return
-    mean = found["structures"]["mean"]
-    real, made = mean["real"]["mean"], mean["synthetic"]["mean"]
-    sentence = f"a segmenter of real cases scores Dice {made:.3f}, in real cases {real:.3f}"
-    yield {**row, "verdict": found["verdict"], "sentence": sentence}
+    for name, entry in found["structures"].items():
+        sentence = entry.get("reason", "")
+        if entry["verdict"]:
+            real, made = entry["real"]["mean"], entry["synthetic"]["mean"]
+            sentence = (
+                f"a segmenter of real cases finds it with Dice {made:.2f}, in real {real:.2f}"
+            )
+        aspect = f"faithfulness of {name}"
+        yield {**row, "aspect": aspect, "verdict": entry["verdict"], "sentence": sentence}
 
 
 def _judged(aspect: str, modality: str, region: str, found: dict[str, Any]) -> Verdict:
