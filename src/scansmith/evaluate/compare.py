@@ -104,10 +104,9 @@ def _faithfulness(
         views(sides.synthetic_cases, sides.synthetic),
         (outcome.real, outcome.synthetic),
         plan,
-        steps=options.steps,
-        seed=options.seed,
-        run=out / "faithfulness" / f"{options.steps}_steps",
-        progress=progress,
+        options,
+        out / "faithfulness" / f"{options.steps}_steps",
+        progress,
     )
     return result
 

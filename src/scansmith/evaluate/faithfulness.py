@@ -10,7 +10,7 @@ High Dice is no proof of quality: it is highest on images that are plainer than 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 from scansmith.data.resample import Axis, resample_image, resample_nearest
 from scansmith.evaluate.augment import Augmentation
 from scansmith.evaluate.cases import CaseMeasures, Plan
+from scansmith.evaluate.facts import Options
 from scansmith.evaluate.features import spread_slices
 from scansmith.evaluate.overlap import MEAN, dice
 from scansmith.evaluate.pictures import Picture
@@ -88,9 +89,7 @@ def faithfulness(
     synthetic: Views,
     measured: tuple[Sequence[CaseMeasures], Sequence[CaseMeasures]],
     plan: Plan,
-    *,
-    steps: int,
-    seed: int,
+    options: Options,
     run: Path,
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], list[Example]]:
@@ -99,6 +98,7 @@ def faithfulness(
     Args:
         real, synthetic: the cases, read anew each time they are asked for.
         measured: what is known of them already: sizes, patients, whether they are labelled.
+        options: steps and seed.
         run: folder of the training; an interrupted one goes on there.
     Returns:
         facts, structures ({name: {real, synthetic, difference, verdict}}) and cases, or a `reason`
@@ -111,32 +111,43 @@ def faithfulness(
     if reason:
         return {"reason": reason}, []
     grid = grid_of([*measured[0], *measured[1]])
-    tested = held_out(patients, seed)
-    of_case = {case.case: case.patient for case in measured[1]}
-    known = [_slices(v, v.patient, plan.windows, grid) for v in real() if v.labels is not None]
+
+    def sliced(views: Views, side: Sequence[CaseMeasures]) -> Iterator[Slices]:
+        patient_of = {case.case: case.patient for case in side}
+        for one in views():
+            if one.labels is not None:
+                yield _slices(one, patient_of[one.case], plan.windows, grid)
+
+    tested = held_out(patients, options.seed)
+    known = list(sliced(real, measured[0]))
     learned = [one for one in known if one.patient not in tested]
-    segmenter = _trained(learned, plan, grid, steps, seed, run, progress)
-    lesion = plan.shared.lesion
-    rows, examples = _scored(
-        segmenter, [one for one in known if one.patient in tested], "real", lesion
-    )
-    made = (
-        _slices(v, of_case[v.case], plan.windows, grid) for v in synthetic() if v.labels is not None
-    )
-    made_rows, made_examples = _scored(segmenter, made, "synthetic", lesion)
+    unknown = [one for one in known if one.patient in tested]
+    segmenter = _trained(learned, plan, grid, options, run, progress)
+    rows, examples = _scored(segmenter, unknown, "real", plan.shared.lesion)
+    made = sliced(synthetic, measured[1])
+    made_rows, made_examples = _scored(segmenter, made, "synthetic", plan.shared.lesion)
     sources = {one.patient for one in learned}
     unseen = [row for row in made_rows if row["patient"] not in sources]
-    facts = {
-        "steps": steps,
-        "patients_learned_from": len(sources),
+    found = {
+        "facts": _facts(learned, grid, options, len(made_rows), len(unseen)),
+        "structures": _summary(rows, unseen or made_rows, options.seed),
+        "cases": [*rows, *made_rows],
+    }
+    return found, [*examples, *made_examples]
+
+
+def _facts(
+    learned: Sequence[Slices], grid: Grid, options: Options, made: int, unseen: int
+) -> dict[str, Any]:
+    return {
+        "steps": options.steps,
+        "patients_learned_from": len({one.patient for one in learned}),
         "slices_learned_from": sum(len(one.labels) for one in learned),
         "pixel_mm": grid.pixel_mm,
         "size": list(grid.size),
-        "synthetic_cases_of_patients_learned_from": len(made_rows) - len(unseen),
-        "synthetic_cases_left_out": len(made_rows) - len(unseen) if unseen else 0,
+        "synthetic_cases_of_patients_learned_from": made - unseen,
+        "synthetic_cases_left_out": made - unseen if unseen else 0,
     }
-    found = {"facts": facts, "structures": _summary(rows, unseen or made_rows, seed)}
-    return {**found, "cases": [*rows, *made_rows]}, [*examples, *made_examples]
 
 
 def protocol_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,8 +246,7 @@ def _trained(
     learned: Sequence[Slices],
     plan: Plan,
     grid: Grid,
-    steps: int,
-    seed: int,
+    options: Options,
     run: Path,
     progress: Progress | None,
 ) -> Segmenter:
@@ -248,12 +258,12 @@ def _trained(
         content.update(np.ascontiguousarray(one.images).tobytes())
         content.update(np.ascontiguousarray(one.labels).tobytes())
     return train_segmenter(
-        shuffled(Labelled(images, labels), BATCH, seed),
+        shuffled(Labelled(images, labels), BATCH, options.seed),
         dims=2,
         structures=plan.shared.structures,
         channels=len(plan.shared.modalities),
-        steps=steps,
-        seed=seed,
+        steps=options.steps,
+        seed=options.seed,
         spacing_mm=(grid.pixel_mm, grid.pixel_mm),
         run=run,
         record={"content": content.hexdigest(), "batch": BATCH},

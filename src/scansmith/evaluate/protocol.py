@@ -30,7 +30,8 @@ from scansmith.evaluate import (
 from scansmith.evaluate.cases import Plan
 from scansmith.evaluate.facts import Options
 
-#: Version of each measure's formula: raised by whoever changes what it comes to.
+#: Version of each measure's formula: raised by whoever changes what it comes to. What it is taken
+#: of (texture, lesions, slices that follow each other) has versions of its own, below.
 VERSIONS = {
     **dict.fromkeys(("psnr", "ssim", "ms_ssim", "mae", "mse", "mi", "nmi", "bias", "sd_ratio"), 1),
     **dict.fromkeys(("frechet", "kernel", "wasserstein", "kolmogorov_smirnov"), 1),
@@ -50,6 +51,7 @@ _PAIRED: dict[str, dict[str, Any]] = {
     "nmi": _INFORMATION,
 }
 _TEXTURE = {
+    "texture_version": 1,
     "features": hashlib.sha256("\n".join(features.FEATURES).encode()).hexdigest()[:12],
     "levels": features.LEVELS,
     "distances": features.DISTANCES,
@@ -65,11 +67,17 @@ _NEIGHBOURS = {
     "least_lack": neighbours.LEAST_LACK,
 }
 _LESIONS = {
+    "lesions_version": 1,
     "least_voxels": statistics.LEAST_VOXELS,
     "shell_mm": statistics.SHELL_MM,
     "least_shell": statistics.LEAST_SHELL,
 }
-_CONTINUITY = {"places": continuity.PLACES, "least_slices": continuity.LEAST_SLICES, **_SSIM}
+_CONTINUITY = {
+    "continuity_version": 1,
+    "places": continuity.PLACES,
+    "least_slices": continuity.LEAST_SLICES,
+    **_SSIM,
+}
 
 Entry = dict[str, Any]
 #: Where a number stands: its entry, measure, aspect, modality, region, and its own facts.
