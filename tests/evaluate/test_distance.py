@@ -78,3 +78,23 @@ def test_features_are_scaled_by_the_real_set_alone() -> None:
 def test_too_few_samples_are_refused() -> None:
     with pytest.raises(DataError, match="1 samples, expected 2"):
         frechet_distance(np.zeros((1, 3)), np.zeros((4, 3)))
+
+
+def test_the_distances_are_those_of_scipy_and_torchmetrics() -> None:
+    import torch
+    from scipy.stats import ks_2samp, wasserstein_distance
+    from torchmetrics.image.fid import _compute_fid
+    from torchmetrics.image.kid import poly_mmd
+
+    rng = np.random.default_rng(0)
+    a = rng.normal(0, 1, (40, 5))
+    b = rng.normal(0.5, 2, (30, 5)) @ rng.normal(0, 1, (5, 5))
+    ta, tb = torch.from_numpy(a), torch.from_numpy(b)
+    fid = _compute_fid(ta.mean(0), torch.cov(ta.T), tb.mean(0), torch.cov(tb.T))
+    assert frechet_distance(a, b) == pytest.approx(float(fid))
+    # KID's estimate asks for sets of one size.
+    kid = poly_mmd(ta[:30], tb, degree=3, gamma=None, coef=1.0)
+    assert kernel_distance(a[:30], b) == pytest.approx(float(kid))
+    assert wasserstein(a[:, 0], b[:, 0]) == pytest.approx(wasserstein_distance(a[:, 0], b[:, 0]))
+    statistic = ks_2samp(a[:, 0], b[:, 0]).statistic
+    assert kolmogorov_smirnov(a[:, 0], b[:, 0]) == pytest.approx(statistic)

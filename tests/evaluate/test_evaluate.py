@@ -86,6 +86,12 @@ def test_pairs_are_measured_and_the_page_needs_nothing_else(real: Path, tmp_path
     assert words["mean, in pairs", "lesion"] == "differs"  # 5 % of the data range
     assert words["spread, in pairs", "lesion"] == "close"
 
+    assert _without_protocol(found) == []
+    # The lesion has fewer voxels than mutual information needs; the whole image has 2400.
+    assert lesion["mi"]["mean"] is None
+    assert found["pairs"]["fidelity"]["ct"]["whole"]["mi"]["mean"] > 0.5
+    assert found["pairs"]["fidelity"]["ct"]["whole"]["mi"]["data_range"] == 400
+
     text = (tmp_path / "out" / "metrics.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail) == found
     assert steps[0][:2] == (0, 12)
@@ -95,6 +101,50 @@ def test_pairs_are_measured_and_the_page_needs_nothing_else(real: Path, tmp_path
     assert not re.findall(r"(?:https?:|//[a-z]|<script|<link|@import|url\()", text)
     assert "not a medical device" in page.lower()
     assert page.count("data:image/png;base64,") > 6 * 4
+
+
+def _without_protocol(found: dict) -> list[str]:
+    """Every number with an interval that does not say by which protocol it was measured."""
+
+    def walk(value: object, path: str, stated: bool) -> list[str]:
+        if not isinstance(value, dict):
+            return []
+        stated = stated or value.get("protocol") in found["protocols"]
+        lone = [path] if "interval" in value and not stated else []
+        return lone + [
+            x for key, item in value.items() for x in walk(item, f"{path}/{key}", stated)
+        ]
+
+    return walk(found, "", False)
+
+
+def test_slices_that_do_not_belong_together_are_found_out(real: Path, tmp_path: Path) -> None:
+    made = _numbered(range(20, 26), "other")
+    for image, _ in made.values():
+        image[..., 1::2] += 60
+    found = evaluate(real, _write(tmp_path / "made", made), tmp_path / "out")
+    words = {v["aspect"]: v["verdict"] for v in found["verdicts"]}
+    assert words["step from slice to slice"] == words["flicker from slice to slice"] == "far"
+    assert words["overlap from slice to slice"] == "close"
+    # Tumours are 30 HU darker than the liver.
+    contrast = found["lesions"]["lesion contrast, ct"]["real"]
+    assert contrast["mean"] == pytest.approx(-30, abs=3)
+
+
+def test_a_segmenter_is_trained_where_that_is_asked_for(real: Path, tmp_path: Path) -> None:
+    synthetic = _write(tmp_path / "made", _numbered(range(20, 23), "other"))
+    out = tmp_path / "out"
+    found = evaluate(real, synthetic, out, faithfulness=True, steps=2)
+    assert found["faithfulness"]["facts"]["patients_learned_from"] == 4
+    assert set(found["faithfulness"]["structures"]) == {"liver", "tumour"}
+    assert _without_protocol(found) == []
+    aspects = [v["aspect"] for v in found["verdicts"]]
+    assert {"faithfulness of liver", "faithfulness of tumour"} <= set(aspects)
+    assert (out / "faithfulness" / "2_steps" / "run.json").is_file()
+    page = (out / "report.html").read_text()
+    assert "Do images show what their labels say?" in page
+    assert "learn for more steps" in page
+    assert evaluate(real, synthetic, out, faithfulness=True, steps=2) == found  # nothing is redone
 
 
 def test_two_sets_without_pairs_are_compared_as_sets(real: Path, tmp_path: Path) -> None:
@@ -110,6 +160,17 @@ def test_two_sets_without_pairs_are_compared_as_sets(real: Path, tmp_path: Path)
     sizes = [(_case(seed)[1] == 2).sum() * 6.0 for seed in range(6)]
     assert found["lesions"]["lesion volume"]["real"]["mean"] == pytest.approx(np.mean(sizes))
     assert found["structures"]["liver"]["synthetic"]["cases_with"] == 6
+    near = found["texture"]["ct"]["whole"]["neighbours"]
+    assert (near["coverage"]["real_samples"], near["coverage"]["real_patients"]) == (30, 6)
+    assert near["coverage"]["verdict"] == "close"
+    rows = {(v["aspect"], v["region"]): v for v in found["verdicts"]}
+    shown, low = (
+        rows["variety (coverage)", "whole"],
+        near["coverage"]["real_vs_real"]["interval"][0],
+    )
+    assert shown["real_vs_real"]["interval"][1] == pytest.approx(1 - low)  # what lacks to 1
+    assert found["faithfulness"] is None
+    assert "From slice to slice" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_the_same_call_gives_the_same_bytes(real: Path, tmp_path: Path) -> None:
@@ -218,6 +279,7 @@ def test_sets_with_nothing_in_common_and_broken_cases_are_refused(
 def test_settings_that_are_none_are_refused(real: Path, tmp_path: Path) -> None:
     for wrong, text in (
         ({"limit": 0}, "limit: found 0"),
+        ({"faithfulness": True, "steps": 0}, "steps: found 0"),
         ({"pairs": "all"}, "pairs: found 'all'"),
         ({"window": (5, 5)}, "window: found 5 to 5"),
         ({"data_range": 0}, "data range: found 0"),
@@ -263,6 +325,8 @@ def test_a_feature_network_adds_its_distance(real: Path, tmp_path: Path) -> None
     found = evaluate(real, synthetic, tmp_path / "out", features=tmp_path / "weights.safetensors")
     assert len(found["network"]["weights_sha256"]) == 64
     assert found["network"]["ct"]["frechet"]["value"] >= 0
+    assert "8 voxels" in found["network"]["ct"]["three_planes"]["frechet"]["reason"]  # 5 slices
+    assert _without_protocol(found) == []
     assert found["network"]["weights_sha256"][:16] in (tmp_path / "out/report.html").read_text()
 
 
@@ -277,7 +341,7 @@ def test_pictures_without_a_lesion_or_labels_are_compared_too(tmp_path: Path) ->
             Image.fromarray(grey).save(folder / f"p{seed}_1.png")
     found = evaluate(tmp_path / "real", tmp_path / "made", tmp_path / "out")
     assert found["settings"]["lesion"] == []
-    assert found["lesions"] == found["structures"] == {}
+    assert found["lesions"] == found["structures"] == found["continuity"] == {}
     assert list(found["texture"]["image"]) == ["whole"]
 
 

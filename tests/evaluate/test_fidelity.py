@@ -24,6 +24,19 @@ def test_psnr_of_an_error_of_a_tenth_of_the_range_is_20_db() -> None:
     assert fidelity.psnr(real, real + 40, 800) == pytest.approx(20.0 + 20 * math.log10(2))
 
 
+def test_psnr_mae_and_mse_are_those_of_torchmetrics(pair) -> None:
+    import torch
+    from torchmetrics.functional import mean_absolute_error, mean_squared_error
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
+    real, made = pair
+    peers = torch.from_numpy(made), torch.from_numpy(real)
+    psnr = peak_signal_noise_ratio(*peers, data_range=400.0)
+    assert fidelity.psnr(real, made, 400) == pytest.approx(float(psnr), abs=1e-4)
+    assert fidelity.mae(real, made) == pytest.approx(float(mean_absolute_error(*peers)))
+    assert fidelity.mse(real, made) == pytest.approx(float(mean_squared_error(*peers)))
+
+
 def test_masked_measures_look_inside_the_mask_alone() -> None:
     real = np.zeros((1, 2, 4))
     made = np.array([[[10.0, 20, 0, 0], [0, 0, 0, 0]]])

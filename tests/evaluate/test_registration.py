@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from scansmith.evaluate.registration import agreement, edges, information, moved_apart
+from scansmith.evaluate.information import information
+from scansmith.evaluate.registration import agreement, edges, moved_apart
 from scansmith.scan import DataError
 
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from scansmith.evaluate.distance import wasserstein
-from scansmith.evaluate.spread import compare, generator, mean_of_patients, verdict
+from scansmith.evaluate.spread import (
+    compare,
+    difference_of_patients,
+    generator,
+    mean_of_patients,
+    verdict,
+)
 
 
 def test_a_mean_counts_cases_and_its_interval_draws_patients() -> None:
@@ -31,6 +37,18 @@ def test_one_patient_gives_no_interval() -> None:
     found = mean_of_patients([1.0, 3.0], ["a", "a"], np.random.default_rng(0))
     assert (found["mean"], found["interval"]) == (2.0, None)
     assert found["reason"]
+
+
+def test_the_difference_of_two_means_draws_the_patients_of_both() -> None:
+    rng = np.random.default_rng(0)
+    real = [0.0, 1.0, math.nan], ["a", "b", "c"]
+    found = difference_of_patients(real, ([5.0, 5.0, 8.0], ["x", "x", "y"]), rng)
+    assert found["value"] == pytest.approx(6 - 0.5)
+    # Draws of the real mean: 0, 0.5 or 1; of the synthetic: 5, 6 (18 of 3 values) or 8.
+    assert found["interval"] == [4.0, 8.0]
+    alone = difference_of_patients(real, ([5.0], ["x"]), rng)
+    assert (alone["value"], alone["interval"]) == (4.5, None)
+    assert difference_of_patients(([], []), real, rng)["value"] is None
 
 
 def _patients(mean: float, count: int, seed: int) -> dict[str, np.ndarray]:

@@ -299,24 +299,38 @@ def evaluate(
         int | None, typer.Option(min=1, metavar="N", help="at most so many cases of each set")
     ] = None,
     seed: Seed = 0,
+    faithfulness: Annotated[
+        bool,
+        typer.Option(
+            "--faithfulness",
+            help="train a segmenter on real cases; does it find the synthetic labels? Minutes",
+        ),
+    ] = False,
+    steps: Annotated[int, typer.Option(min=1, help="of the segmenter's training")] = 1000,
 ) -> None:
     """Compare a synthetic data set with a real one; case by case where they are paired."""
     from scansmith.evaluate import evaluate as measure
 
-    with shown("evaluate") as progress:
-        measure(
-            real,
-            synthetic,
-            out,
-            lesion=lesion or None,
-            window=window,
-            data_range=data_range,
-            features=features,
-            pairs=pairs,
-            limit=limit,
-            seed=seed,
-            progress=progress,
-        )
+    try:
+        with shown("evaluate") as progress:
+            measure(
+                real,
+                synthetic,
+                out,
+                lesion=lesion or None,
+                window=window,
+                data_range=data_range,
+                features=features,
+                pairs=pairs,
+                limit=limit,
+                seed=seed,
+                faithfulness=faithfulness,
+                steps=steps,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on with the segmenter's training", err=True)
+        raise typer.Exit(130) from None
     typer.echo(f"report in {out / 'report.html'}, numbers in {out / 'metrics.json'}")
 
 

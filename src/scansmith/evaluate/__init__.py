@@ -19,6 +19,8 @@ def evaluate(
     pairs: Literal["auto", "none"] = "auto",
     limit: int | None = None,
     seed: int = 0,
+    faithfulness: bool = False,
+    steps: int = 1000,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
     """Compare two data sets on disk, in any layout, ours or not.
@@ -37,12 +39,16 @@ def evaluate(
         pairs: "auto" compares case by case where provenance.jsonl or the names say so.
         limit: at most so many cases of each set, evenly spread.
         seed: of the resamplings of patients that intervals and verdicts come from.
+        faithfulness: train a segmenter on real cases and show it the synthetic ones; takes
+            minutes. What is trained stays in `out/faithfulness`, where the same call goes on.
+        steps: of that training.
         progress: called with cases done, cases in all, name of the case.
     Returns:
         What metrics.json holds.
     Raises:
         DataError: the sets share no modality or no structure, or cases cannot be read (all named).
         SettingsError: a window, a data range or a choice that is none.
+        RunError: the folder of the segmenter holds another training.
     """
     from scansmith.evaluate.compare import compare_sets
     from scansmith.evaluate.facts import Options
@@ -55,5 +61,7 @@ def evaluate(
         pairs=pairs,
         limit=limit,
         seed=seed,
+        faithfulness=faithfulness,
+        steps=steps,
     )
     return compare_sets(Path(real), Path(synthetic), Path(out), options, progress)

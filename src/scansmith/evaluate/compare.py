@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ import numpy as np
 
 import scansmith
 from scansmith.data.layouts import DataSet, find_layout
-from scansmith.evaluate import summary
+from scansmith.evaluate import feature_distances, summary
 from scansmith.evaluate.cases import Plan, measure_case
 from scansmith.evaluate.facts import Options, Outcome, Sides, facts
 from scansmith.evaluate.grids import one_grid
 from scansmith.evaluate.pairs import fidelity_of, lesion_mask, match, origins
 from scansmith.evaluate.pictures import picture_of
+from scansmith.evaluate.protocol import state_protocols
 from scansmith.evaluate.verdicts import verdicts
 from scansmith.evaluate.view import (
     Shared,
@@ -33,7 +34,7 @@ from scansmith.io.atomic import write_bytes
 from scansmith.scan import CaseFiles, DataError, Problem, Scan, SettingsError
 
 Progress = Callable[[int, int, str], None]
-FORMAT = 1
+FORMAT = 2
 RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment."
 _PICTURES = 6
 _WINDOW_CASES = 20
@@ -62,21 +63,52 @@ def compare_sets(
     windows = _windows(sides, shared, options)
     plan = Plan(shared, windows, None if network is None else network.of_slices)
     outcome = _pass(sides, plan, progress)
+    faithful = _faithfulness(sides, plan, options, outcome, out, progress)
     metrics = {
         "format": FORMAT,
         "scansmith": scansmith.__version__,
         "intended_use": RESEARCH_USE,
         **facts(sides, plan, options, outcome),
         **_numbers(outcome, plan, options.seed),
+        "faithfulness": faithful,
     }
     if network is not None and metrics["network"] is not None:
         metrics["network"] = {"weights_sha256": network.sha256, **metrics["network"]}
+    metrics["protocols"] = state_protocols(metrics, plan, options)
     metrics["verdicts"] = verdicts(metrics)
     metrics = strict(metrics)
     text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     write_bytes(out / "metrics.json", text.encode())
     write_report(out / "report.html", metrics, outcome, plan)
     return metrics
+
+
+def _faithfulness(
+    sides: Sides,
+    plan: Plan,
+    options: Options,
+    outcome: Outcome,
+    out: Path,
+    progress: Progress | None,
+) -> dict[str, Any] | None:
+    """Train and test a segmenter if that is asked for; its pictures go to the outcome."""
+    if not options.faithfulness:
+        return None
+    from scansmith.evaluate.faithfulness import faithfulness
+
+    def views(cases: Sequence[CaseFiles], found: DataSet) -> Callable[[], Iterator[View]]:
+        return lambda: (view(_read(f, found, plan.shared), plan.shared, found.table) for f in cases)
+
+    result, outcome.examples = faithfulness(
+        views(sides.real_cases, sides.real),
+        views(sides.synthetic_cases, sides.synthetic),
+        (outcome.real, outcome.synthetic),
+        plan,
+        options,
+        out / "faithfulness" / f"{options.steps}_steps",
+        progress,
+    )
+    return result
 
 
 def strict(value: Any) -> Any:
@@ -95,6 +127,8 @@ def strict(value: Any) -> Any:
 def _check(options: Options) -> None:
     if options.pairs not in ("auto", "none"):
         raise SettingsError(f"pairs: found {options.pairs!r}, expected auto or none. Choose one.")
+    if options.faithfulness and options.steps < 1:
+        raise SettingsError(f"steps: found {options.steps}, expected 1 or more. Raise it.")
     if options.limit is not None and options.limit < 1:
         raise SettingsError(
             f"limit: found {options.limit}, expected a number of cases of 1 or more. Raise it."
@@ -230,11 +264,12 @@ def _numbers(outcome: Outcome, plan: Plan, seed: int) -> dict[str, Any]:
             "fidelity": summary.paired(outcome.rows, plan, seed),
             "cases": [_row(row, plan.shared.modalities) for row in outcome.rows],
         },
-        "texture": summary.textures(*both, plan, seed),
-        "network": summary.networks(*both, plan, seed),
+        "texture": feature_distances.textures(*both, plan, seed),
+        "network": feature_distances.networks(*both, plan, seed),
         "intensity": summary.intensities(*both, plan, seed),
         "lesions": summary.lesions(*both, plan, seed),
         "structures": summary.structures(*both, plan, seed),
+        "continuity": summary.continuities(*both, plan, seed),
     }
 
 

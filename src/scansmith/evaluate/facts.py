@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,8 @@ class Options:
     pairs: Literal["auto", "none"] = "auto"
     limit: int | None = None
     seed: int = 0
+    faithfulness: bool = False
+    steps: int = 1000
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Outcome:
     rows: list[PairRow]
     unpaired: list[Problem]
     pictures: list[tuple[Picture, Picture]]
+    examples: list[tuple[str, Picture, Picture]] = field(default_factory=list)
 
 
 def facts(sides: Sides, plan: Plan, options: Options, outcome: Outcome) -> dict[str, Any]:
@@ -68,6 +71,7 @@ def facts(sides: Sides, plan: Plan, options: Options, outcome: Outcome) -> dict[
             "pairs": options.pairs,
             "limit": options.limit,
             "seed": options.seed,
+            "faithfulness": options.faithfulness,
         },
         "windows": {
             name: window.as_dict()
@@ -128,14 +132,22 @@ def _spacing_note(outcome: Outcome) -> list[str]:
         np.median([c.spacing_mm for c in side], axis=0)
         for side in (outcome.real, outcome.synthetic)
     ]
-    ratio = steps[1][1:] / steps[0][1:]
-    if np.all((ratio > 0.9) & (ratio < 1.1)):
-        return []
-    shown = [" x ".join(f"{step:.3g}" for step in own[1:]) for own in steps]
-    return [
-        f"The sets differ in pixel size ({shown[0]} and {shown[1]} mm): features are measured in "
-        "pixels, so part of their distance is the grid's."
-    ]
+    ratio = steps[1] / steps[0]
+    alike = (ratio > 0.9) & (ratio < 1.1)
+    notes = []
+    if not alike[1:].all():
+        shown = [" x ".join(f"{step:.3g}" for step in own[1:]) for own in steps]
+        notes.append(
+            f"The sets differ in pixel size ({shown[0]} and {shown[1]} mm): features are measured "
+            "in pixels, so part of their distance is the grid's."
+        )
+    if not alike[0]:
+        notes.append(
+            f"The sets differ in the distance of slices ({steps[0][0]:.3g} and {steps[1][0]:.3g} "
+            "mm): slices further apart are less alike, so part of the difference in how slices "
+            "go on is the grid's."
+        )
+    return notes
 
 
 def _window_notes(outcome: Outcome, plan: Plan) -> list[str]:

@@ -17,9 +17,9 @@ from scansmith.data.resample import Axis, resample_image, resample_nearest
 from scansmith.scan import DataError, Problem, Scan
 
 #: Voxels of one grid may lie so far from another's, in real voxels, and it is still the same grid.
-_SAME = 0.05
+SAME = 0.05
 #: Less of the smaller of two fields of view in common, along any axis, and they are no pair.
-_LEAST_SHARED = 0.5
+LEAST_SHARED = 0.5
 
 
 def one_grid(real: Scan, synthetic: Scan) -> tuple[Scan, Scan, bool]:
@@ -58,16 +58,16 @@ def _axes(real: Scan, synthetic: Scan) -> list[Axis]:
     change = np.linalg.solve(real.affine, synthetic.affine)  # synthetic voxel -> real voxel
     new, old = synthetic.image.shape[1:], real.image.shape[1:]
     steps, first = np.diag(change)[:3], change[:3, 3]
-    steps = np.where(np.abs(steps - 1) * new < _SAME, 1.0, steps)
+    steps = np.where(np.abs(steps - 1) * new < SAME, 1.0, steps)
     whole = np.rint(first)
-    first = np.where((steps == 1) & (np.abs(first - whole) < _SAME), whole, first)
+    first = np.where((steps == 1) & (np.abs(first - whole) < SAME), whole, first)
     turned = np.abs(change[:3, :3] - np.diag(np.diag(change)[:3])) @ np.array(new, float)
     axes = [Axis(old[a], new[a], float(steps[a]), float(first[a])) for a in range(3)]
-    if turned.max() > _SAME:
+    if turned.max() > SAME:
         _refuse(real, synthetic, "are turned against each other")
     if any(axis.step == 1 and axis.first != round(axis.first) for axis in axes):
         _refuse(real, synthetic, "are shifted by part of a voxel")
-    if any(len(_shared(axis)) * axis.step < _LEAST_SHARED * _smaller(axis) for axis in axes):
+    if any(len(_shared(axis)) * axis.step < LEAST_SHARED * _smaller(axis) for axis in axes):
         _refuse(real, synthetic, "show different places")
     return axes
 

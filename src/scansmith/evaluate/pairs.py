@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from scansmith.evaluate import fidelity
+from scansmith.evaluate.information import LEAST_VOXELS, information
 from scansmith.evaluate.view import View
 from scansmith.evaluate.windows import Window
 from scansmith.scan import CaseFiles, DataError, Problem
 
 #: What is measured of a pair, in the report's order; and the regions it is measured in.
-MEASURES = ("psnr", "ssim", "ms_ssim", "mae", "mse", "bias", "sd_ratio")
+MEASURES = ("psnr", "ssim", "ms_ssim", "mae", "mse", "mi", "nmi", "bias", "sd_ratio")
 REGIONS = ("whole", "lesion", "lesion_box", "outside")
 _ROWS_FILE = "provenance.jsonl"
 _MOST_BYTES = 1 << 26
@@ -104,7 +105,7 @@ def fidelity_of(
         if min(x.shape[-2:]) >= 2 * fidelity.SSIM_RADIUS + 1:
             similar = fidelity.ssim_map(x, y, window.data_range, black=black)
         result[str(channel)] = {
-            name: _measured(x, y, window.data_range, region, similar)
+            name: _measured(x, y, window, region, similar)
             for name, region in regions.items()
             if region is None or region.any()
         }
@@ -125,18 +126,24 @@ def lesion_mask(case: View, lesion: tuple[int, ...]) -> np.ndarray:
 def _measured(
     real: np.ndarray,
     made: np.ndarray,
-    data_range: float,
+    window: Window,
     region: np.ndarray | None,
     similar: np.ndarray | None,
 ) -> dict[str, float]:
     found: dict[str, Any] = {
-        "psnr": fidelity.psnr(real, made, data_range, region),
+        "psnr": fidelity.psnr(real, made, window.data_range, region),
         "ssim": math.nan,
         "mae": fidelity.mae(real, made, region),
         "mse": fidelity.mse(real, made, region),
+        "mi": math.nan,
+        "nmi": math.nan,
         "bias": fidelity.bias(real, made, region),
         "sd_ratio": fidelity.sd_ratio(real, made, region),
     }
     if similar is not None:
         found["ssim"] = fidelity.mean_of_map(similar, region)
+    where = np.ones(real.shape, bool) if region is None else region
+    if where.sum() >= LEAST_VOXELS:
+        width = window.high - window.low
+        found |= information((real - window.low) / width, (made - window.low) / width, where)
     return found

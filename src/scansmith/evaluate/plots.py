@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from scansmith.evaluate.cases import CaseMeasures
+from scansmith.evaluate.continuity import IMAGE_MEASURES
 from scansmith.evaluate.pictures import encoded
 from scansmith.evaluate.view import AXES
 
@@ -34,8 +35,10 @@ def histograms(
     return _panels(panels)
 
 
-def lesion_plots(real: Sequence[CaseMeasures], synthetic: Sequence[CaseMeasures]) -> str:
-    """Volumes, counts and positions of lesions, real and synthetic."""
+def lesion_plots(
+    real: Sequence[CaseMeasures], synthetic: Sequence[CaseMeasures], modalities: Sequence[str]
+) -> str:
+    """Volumes, counts, positions and contrast of lesions, real and synthetic."""
     sides = [[c for c in cases if c.labelled] for cases in (real, synthetic)]
     volumes = [[x.volume_mm3 for c in cases for x in c.lesions] for cases in sides]
     counts = [[float(len(c.lesions)) for c in cases] for cases in sides]
@@ -48,6 +51,32 @@ def lesion_plots(real: Sequence[CaseMeasures], synthetic: Sequence[CaseMeasures]
         if len(np.unique(np.concatenate(places))) < 2:
             continue  # a picture of one slice has no such axis
         panels.append((f"position, {axis}", places, "0 to 1 in the box of organ or body", False))
+    for name in modalities:
+        values = [
+            np.array([x.contrast[name] for c in cases for x in c.lesions if name in x.contrast])
+            for cases in sides
+        ]
+        panels.append((f"contrast, {name}", values, "lesion minus what is round it", False))
+    return _panels(panels)
+
+
+def continuity_plots(
+    real: Sequence[CaseMeasures], synthetic: Sequence[CaseMeasures], modalities: Sequence[str]
+) -> str:
+    """How slices go on in each case, real and synthetic."""
+    panels = []
+    for name in modalities:
+        for measure in IMAGE_MEASURES:
+            values = [
+                np.array([c.continuity.get(name, {}).get(measure, np.nan) for c in cases])
+                for cases in (real, synthetic)
+            ]
+            finite = [own[np.isfinite(own)] for own in values]
+            panels.append((f"{measure}, {name}", finite, "a value a case", False))
+    overlaps = [np.array([c.label_overlap for c in cases]) for cases in (real, synthetic)]
+    if all(np.isfinite(own).any() for own in overlaps):
+        finite = [own[np.isfinite(own)] for own in overlaps]
+        panels.append(("overlap of labels", finite, "Dice, a value a case", False))
     return _panels(panels)
 
 

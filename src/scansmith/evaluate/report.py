@@ -9,11 +9,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from scansmith.evaluate import pictures, plots
+from scansmith.evaluate import neighbours, pictures, plots
 from scansmith.evaluate.cases import Plan
 from scansmith.evaluate.facts import Outcome
 from scansmith.evaluate.pairs import MEASURES
 from scansmith.evaluate.pictures import Picture
+from scansmith.evaluate.statistics import SHELL_MM
 from scansmith.evaluate.view import AXES, Shared
 from scansmith.io.atomic import write_bytes
 from scansmith.labels.table import LabelTable
@@ -25,6 +26,8 @@ _HEADS = {
     "ms_ssim": "MS-SSIM",
     "mae": "MAE",
     "mse": "MSE",
+    "mi": "mutual information, nats",
+    "nmi": "the same, 0 to 1",
     "bias": "bias of mean",
     "sd_ratio": "sd ratio",
 }
@@ -57,9 +60,17 @@ def write_report(path: Path, metrics: dict[str, Any], outcome: Outcome, plan: Pl
         legend=_legend(plan.shared),
         difference_share=round(100 * pictures.DIFFERENCE),
         intensity_plot=plots.histograms(outcome.real, outcome.synthetic, _titles(plan)),
-        lesion_plot=plots.lesion_plots(outcome.real, outcome.synthetic)
+        lesion_plot=plots.lesion_plots(outcome.real, outcome.synthetic, plan.shared.modalities)
         if plan.shared.lesion
         else "",
+        continuity_plot=plots.continuity_plots(
+            outcome.real, outcome.synthetic, plan.shared.modalities
+        )
+        if metrics["continuity"]
+        else "",
+        neighbours=neighbours.NEIGHBOURS,
+        neighbour_measures=neighbours.MEASURES,
+        shell_mm=SHELL_MM,
         colours={"real": plots.REAL, "synthetic": plots.SYNTHETIC},
     )
     return write_bytes(path, text.encode())
@@ -164,8 +175,20 @@ def _picture_rows(outcome: Outcome, plan: Plan) -> dict[str, list[dict[str, Any]
         for real, made in outcome.pictures
         for c, name in named
     ]
+    examples = [
+        {
+            "side": side,
+            "case": true.case,
+            "slice": true.number,
+            "image": pictures.grey(true, 0),
+            "label": pictures.labelled(true, 0, colours),
+            "found": pictures.labelled(found, 0, colours),
+        }
+        for side, true, found in outcome.examples
+    ]
     if paired:
-        return {"paired": paired[:_MOST_ROWS], "real": [], "synthetic": []}
+        shown = paired[:_MOST_ROWS]
+        return {"paired": shown, "real": [], "synthetic": [], "examples": examples}
 
     def own(found: Picture) -> dict[str, Any]:
         return {
@@ -177,4 +200,4 @@ def _picture_rows(outcome: Outcome, plan: Plan) -> dict[str, list[dict[str, Any]
 
     sides = {"real": outcome.real, "synthetic": outcome.synthetic}
     rows = {side: [own(c.picture) for c in cases if c.picture] for side, cases in sides.items()}
-    return {"paired": [], **rows}
+    return {"paired": [], "examples": examples, **rows}

@@ -7,7 +7,7 @@ the real set, split by patient: what a perfect copy of the scanner and its patie
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ Distance = Callable[[np.ndarray, np.ndarray], float]
 #: Fewer real patients cannot be split into halves that say anything.
 LEAST_PATIENTS = 4
 LEVEL = 0.95
+#: How often patients are drawn anew for the interval of a mean and of a distance, and halved.
+RESAMPLES, DRAWS, SPLITS = 1000, 100, 20
 FAR = 3.0
 
 
@@ -31,7 +33,7 @@ def mean_of_patients(
     values: Sequence[float],
     patients: Sequence[str],
     rng: np.random.Generator,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
     """Mean over cases with a 95 % bootstrap interval over patients.
 
@@ -45,15 +47,52 @@ def mean_of_patients(
     if not finite:
         why = "no case has it" if not values else "not finite in any case (see docs/measures.md)"
         return {"mean": None, "interval": None, "reason": why, **found}
-    names = sorted({p for _, p in finite})
-    sums = np.array([sum(v for v, p in finite if p == name) for name in names])
-    counts = np.array([sum(p == name for _, p in finite) for name in names])
-    found = {"mean": float(sums.sum() / counts.sum()), **found, "patients": len(names)}
-    if len(names) < 2:
+    sums, counts = _sums(finite)
+    found = {"mean": float(sums.sum() / counts.sum()), **found, "patients": len(sums)}
+    if len(sums) < 2:
         return {**found, "interval": None, "reason": "one patient has no spread between patients"}
-    draws = rng.integers(len(names), size=(resamples, len(names)))
-    means = sums[draws].sum(1) / counts[draws].sum(1)
-    return {**found, "interval": _quantiles(means)}
+    return {**found, "interval": quantiles(_redrawn_means(sums, counts, rng, resamples))}
+
+
+def difference_of_patients(
+    real: tuple[Sequence[float], Sequence[str]],
+    synthetic: tuple[Sequence[float], Sequence[str]],
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
+    """Synthetic mean minus real mean, patients of both sets drawn anew apart from each other.
+
+    Args:
+        real, synthetic: values, and the patient of each; what is not finite is left out.
+    Returns:
+        value, interval; null with a `reason` where there is none.
+    """
+    draws, means = [], []
+    for values, patients in (real, synthetic):
+        finite = [(v, p) for v, p in zip(values, patients, strict=True) if np.isfinite(v)]
+        if not finite:
+            return {"value": None, "interval": None, "reason": "one of the sets has no value"}
+        sums, counts = _sums(finite)
+        means.append(float(sums.sum() / counts.sum()))
+        draws.append(_redrawn_means(sums, counts, rng, resamples) if len(sums) > 1 else None)
+    found: dict[str, Any] = {"value": means[1] - means[0], "interval": None}
+    if draws[0] is None or draws[1] is None:
+        return {**found, "reason": "one patient has no spread between patients"}
+    return {**found, "interval": quantiles(draws[1] - draws[0])}
+
+
+def _sums(found: Sequence[tuple[float, str]]) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and number of the values of each patient, by the patients' names."""
+    _, index = np.unique([patient for _, patient in found], return_inverse=True)
+    values = np.array([value for value, _ in found], np.float64)
+    return np.bincount(index, values), np.bincount(index)
+
+
+def _redrawn_means(
+    sums: np.ndarray, counts: np.ndarray, rng: np.random.Generator, resamples: int
+) -> np.ndarray:
+    draws = rng.integers(len(sums), size=(resamples, len(sums)))
+    return sums[draws].sum(1) / counts[draws].sum(1)
 
 
 def compare(
@@ -62,8 +101,8 @@ def compare(
     distance: Distance,
     rng: np.random.Generator,
     *,
-    resamples: int = 100,
-    splits: int = 20,
+    resamples: int = DRAWS,
+    splits: int = SPLITS,
     signed: bool = False,
 ) -> dict[str, Any]:
     """A distance between two sets, its interval, and its size beside real against real.
@@ -82,8 +121,7 @@ def compare(
     """
     real = {name: samples for name, samples in sorted(real.items()) if len(samples)}
     synthetic = {name: samples for name, samples in sorted(synthetic.items()) if len(samples)}
-    counts = {"real_samples": _count(real), "synthetic_samples": _count(synthetic)}
-    counts |= {"real_patients": len(real), "synthetic_patients": len(synthetic)}
+    counts = counted(real, synthetic)
     if min(counts["real_samples"], counts["synthetic_samples"]) < 2:
         reason = "fewer than two samples in one of the sets"
         return uncompared(reason, counts)
@@ -91,6 +129,43 @@ def compare(
     result: dict[str, Any] = {"value": value, **counts}
     result |= _interval(value, real, synthetic, distance, rng, resamples, signed)
     return result | _scale(real, synthetic, distance, rng, splits)
+
+
+def halves(
+    real: Groups, synthetic: Groups, rng: np.random.Generator, splits: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Real patients split at random into halves A and B, and as many synthetic patients as B has.
+
+    Returns:
+        Samples of A, of B, and synthetic ones, of each split.
+    """
+    names = list(real)
+    for _ in range(splits):
+        order = rng.permutation(len(names))
+        half = [names[i] for i in order[: len(names) // 2]]
+        other = [names[i] for i in order[len(names) // 2 :]]
+        # A synthetic case made from a patient of half A would be compared with its own source.
+        others = [name for name in synthetic if name not in half] or list(synthetic)
+        chosen = rng.permutation(len(others))[: len(other)]
+        a, b = _pooled({n: real[n] for n in half}), _pooled({n: real[n] for n in other})
+        yield a, b, _pooled({others[i]: synthetic[others[i]] for i in chosen})
+
+
+def too_few(real: Groups) -> str:
+    """Why these real patients cannot be split in halves; "" if they can."""
+    if len(real) >= LEAST_PATIENTS:
+        return ""
+    return f"{len(real)} real patients; {LEAST_PATIENTS} are needed to split them in halves"
+
+
+def counted(real: Groups, synthetic: Groups) -> dict[str, int]:
+    """Samples and patients of both sets."""
+    return {
+        "real_samples": _count(real),
+        "synthetic_samples": _count(synthetic),
+        "real_patients": len(real),
+        "synthetic_patients": len(synthetic),
+    }
 
 
 def uncompared(reason: str, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -131,30 +206,20 @@ def _scale(
 ) -> dict[str, Any]:
     """Real against real and real against synthetic, with equally many patients."""
     empty = {"real_vs_real": None, "real_vs_synthetic": None, "ratio": None, "verdict": None}
-    if len(real) < LEAST_PATIENTS:
-        reason = f"{len(real)} real patients; {LEAST_PATIENTS} are needed to split them in halves"
+    if reason := too_few(real):
         return {**empty, "reason": reason}
     among_real, to_synthetic = [], []
-    names = list(real)
-    for _ in range(splits):
-        order = rng.permutation(len(names))
-        half = [names[i] for i in order[: len(names) // 2]]
-        other = [names[i] for i in order[len(names) // 2 :]]
-        # A synthetic case made from a patient of half A would be compared with its own source.
-        others = [name for name in synthetic if name not in half] or list(synthetic)
-        chosen = rng.permutation(len(others))[: len(other)]
-        a, b = _pooled({n: real[n] for n in half}), _pooled({n: real[n] for n in other})
-        s = _pooled({others[i]: synthetic[others[i]] for i in chosen})
+    for a, b, s in halves(real, synthetic, rng, splits):
         if min(len(a), len(b), len(s)) >= 2:
             among_real.append(distance(a, b))
             to_synthetic.append(distance(a, s))
     if not among_real:
         return {**empty, "reason": "too few samples in a half of the patients"}
     reference, matched = float(np.median(among_real)), float(np.median(to_synthetic))
-    high = _quantiles(among_real)[1]
+    high = quantiles(among_real)[1]
     return {
-        "real_vs_real": {"median": reference, "interval": _quantiles(among_real)},
-        "real_vs_synthetic": {"median": matched, "interval": _quantiles(to_synthetic)},
+        "real_vs_real": {"median": reference, "interval": quantiles(among_real)},
+        "real_vs_synthetic": {"median": matched, "interval": quantiles(to_synthetic)},
         "ratio": matched / reference if reference > 0 else None,
         "verdict": verdict(matched, high),
     }
@@ -181,6 +246,7 @@ def _count(groups: Groups) -> int:
     return sum(len(samples) for samples in groups.values())
 
 
-def _quantiles(values: Sequence[float] | np.ndarray) -> list[float]:
+def quantiles(values: Sequence[float] | np.ndarray) -> list[float]:
+    """Both ends of the middle 95 %."""
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return [float(low), float(high)]

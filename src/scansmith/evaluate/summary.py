@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from scansmith.evaluate.cases import CaseMeasures, Plan
-from scansmith.evaluate.distance import (
-    frechet_distance,
-    kernel_distance,
-    kolmogorov_smirnov,
-    standardised,
-    wasserstein,
-)
-from scansmith.evaluate.features import FEATURES
+from scansmith.evaluate.cases import CaseMeasures, Plan, groups, kept
+from scansmith.evaluate.continuity import IMAGE_MEASURES, LEAST_SLICES
+from scansmith.evaluate.distance import kolmogorov_smirnov, wasserstein
 from scansmith.evaluate.pairs import MEASURES, REGIONS
-from scansmith.evaluate.spread import Groups, compare, generator, mean_of_patients, uncompared
+from scansmith.evaluate.spread import Groups, compare, generator, mean_of_patients
 from scansmith.evaluate.view import AXES
-from scansmith.scan import DataError
 
 #: One pair: names of its case and patient, and {channel: {region: {measure: value}}}.
 PairRow = dict[str, Any]
 #: Together at most so many voxels of a set go into an intensity distance.
-_MOST_VOXELS = 50_000
-# The matrix roots of a network's features take a tenth of a second; a hundred of them, a while.
-_MANY_FEATURES = 200
-# Smaller shifts, in standard deviations, are nobody's concern.
-_LEAST_SHIFT = 0.01
+MOST_VOXELS = 50_000
 
 
 def paired(rows: Sequence[PairRow], plan: Plan, seed: int) -> dict[str, Any]:
@@ -62,9 +50,9 @@ def intensities(
         result[modality] = {}
         for region in plan.regions:
             key = (modality, region)
-            sets = [_thinned(_kept(cases, "voxels", key)) for cases in (real, synthetic)]
+            sets = [_thinned(kept(cases, "voxels", key)) for cases in (real, synthetic)]
             entry: dict[str, Any] = {
-                side: _described(groups) for side, groups in zip(_SIDES, sets, strict=True)
+                side: _described(own) for side, own in zip(_SIDES, sets, strict=True)
             }
             for name, distance in _BY_VALUE.items():
                 rng = generator(seed, "intensity", modality, region, name)
@@ -75,38 +63,10 @@ def intensities(
     return result
 
 
-def textures(
-    real: Sequence[CaseMeasures], synthetic: Sequence[CaseMeasures], plan: Plan, seed: int
-) -> dict[str, Any]:
-    """Distances of radiomics-like features: {modality: {region: {frechet, kernel, largest}}}."""
-    result: dict[str, Any] = {}
-    for modality in plan.shared.modalities:
-        result[modality] = {}
-        for region in plan.regions:
-            key = (modality, region)
-            sets = [_kept(cases, "features", key) for cases in (real, synthetic)]
-            names = ("radiomics", modality, region)
-            result[modality][region] = _of_features(sets[0], sets[1], FEATURES, seed, names)
-    return result
-
-
-def networks(
-    real: Sequence[CaseMeasures], synthetic: Sequence[CaseMeasures], plan: Plan, seed: int
-) -> dict[str, Any] | None:
-    """Distances of the feature network's features, {modality: {frechet, kernel}}."""
-    if plan.network is None:
-        return None
-    result = {}
-    for modality in plan.shared.modalities:
-        sets = [_kept(cases, "network", modality) for cases in (real, synthetic)]
-        result[modality] = _of_features(sets[0], sets[1], (), seed, ("network", modality))
-    return result
-
-
 def lesions(
     real: Sequence[CaseMeasures], synthetic: Sequence[CaseMeasures], plan: Plan, seed: int
 ) -> dict[str, Any]:
-    """Count, volume and place of lesions: {measure: {unit, real, synthetic, distances}}."""
+    """Count, volume, place, contrast of lesions: {measure: {unit, real, synthetic, distances}}."""
     if not plan.shared.lesion:
         return {}
     measures: dict[str, tuple[str, Callable[[CaseMeasures], Iterable[float]]]] = {
@@ -120,8 +80,16 @@ def lesions(
             return [lesion.position[axis] for lesion in case.lesions]
 
         measures[f"position {axis}"] = ("share of the box of organ or body", place)
+    for modality in plan.shared.modalities:
+
+        def contrast(case: CaseMeasures, modality: str = modality) -> list[float]:
+            return [x.contrast[modality] for x in case.lesions if modality in x.contrast]
+
+        unit = "raw units: lesion minus what is round it"
+        measures[f"lesion contrast, {modality}"] = (unit, contrast)
+    sides = _labelled(real), _labelled(synthetic)
     found = {
-        name: _of_values(name, unit, values, real, synthetic, seed)
+        name: _of_values(name, unit, values, *sides, seed)
         for name, (unit, values) in measures.items()
     }
     return {name: entry for name, entry in found.items() if not _flat(name, entry)}
@@ -132,6 +100,7 @@ def structures(
 ) -> dict[str, Any]:
     """Volume of each shared structure in cases that have it, {structure: {...}}."""
     result = {}
+    real, synthetic = _labelled(real), _labelled(synthetic)
     for name in plan.shared.structures[1:]:
 
         def volume(case: CaseMeasures, name: str = name) -> list[float]:
@@ -144,7 +113,41 @@ def structures(
     return result
 
 
+def continuities(
+    real: Sequence[CaseMeasures], synthetic: Sequence[CaseMeasures], plan: Plan, seed: int
+) -> dict[str, Any]:
+    """How slices go on in volumes: {modality or "labels": {measure: {unit, real, ...}}}."""
+    if not all(any(c.shape[0] >= LEAST_SLICES for c in side) for side in (real, synthetic)):
+        return {}
+    result: dict[str, Any] = {}
+    for modality in plan.shared.modalities:
+        result[modality] = {}
+        for measure in IMAGE_MEASURES:
+
+            def own(case: CaseMeasures, key: tuple[str, str] = (modality, measure)) -> list[float]:
+                return _finite(case.continuity.get(key[0], {}).get(key[1], float("nan")))
+
+            name = f"{measure} between slices, {modality}"
+            unit = _CONTINUITY_UNITS[measure]
+            result[modality][measure] = _of_values(name, unit, own, real, synthetic, seed)
+    if len(plan.shared.structures) > 1:
+
+        def overlap(case: CaseMeasures) -> list[float]:
+            return _finite(case.label_overlap)
+
+        unit = _CONTINUITY_UNITS["overlap"]
+        entry = _of_values("label overlap", unit, overlap, real, synthetic, seed)
+        result["labels"] = {"overlap": entry}
+    return result
+
+
 _SIDES = ("real", "synthetic")
+_CONTINUITY_UNITS = {
+    "step": "share of the window",
+    "similarity": "SSIM",
+    "flicker": "ratio of second to first differences",
+    "overlap": "Dice",
+}
 _BY_VALUE = {"wasserstein": wasserstein, "kolmogorov_smirnov": kolmogorov_smirnov}
 
 
@@ -162,98 +165,36 @@ def _of_values(
     synthetic: Sequence[CaseMeasures],
     seed: int,
 ) -> dict[str, Any]:
-    """One number or several of each labelled case, compared between the sets."""
+    """One number or several of each case, compared between the sets."""
     sets = [
-        _groups([c for c in cases if c.labelled], lambda c: np.array(list(values(c)), float))
-        for cases in (real, synthetic)
+        groups(cases, lambda c: np.array(list(values(c)), float)) for cases in (real, synthetic)
     ]
     result: dict[str, Any] = {"unit": unit}
-    result |= {side: _described(groups) for side, groups in zip(_SIDES, sets, strict=True)}
+    result |= {side: _described(own) for side, own in zip(_SIDES, sets, strict=True)}
     for distance_name, distance in _BY_VALUE.items():
         rng = generator(seed, name, distance_name)
         result[distance_name] = compare(sets[0], sets[1], distance, rng)
     return result
 
 
-def _of_features(
-    real: Groups, synthetic: Groups, names: Sequence[str], seed: int, chance: tuple[str, ...]
-) -> dict[str, Any]:
-    """Frechet and kernel distance of features in standard deviations of the real set."""
-    counts = {
-        f"{side}_samples": sum(map(len, groups.values()))
-        for side, groups in zip(_SIDES, (real, synthetic), strict=True)
-    }
-    if min(counts.values()) < 2:
-        reason = "fewer than two slices with enough of the region in one of the sets"
-        empty = uncompared(reason, counts)
-        return {"frechet": empty, "kernel": empty, "largest_shifts": []}
-    try:
-        z_real, z_synthetic, used = _standardised_groups(real, synthetic)
-    except DataError as error:
-        empty = uncompared(str(error), counts)
-        return {"frechet": empty, "kernel": empty, "largest_shifts": []}
-    many = int(used.sum()) > _MANY_FEATURES
-    effort = {"resamples": 20, "splits": 10} if many else {"resamples": 100, "splits": 20}
-    result: dict[str, Any] = {"features": int(used.sum()), "left_out": int((~used).sum())}
-    for name, distance, signed in (
-        ("frechet", frechet_distance, False),
-        ("kernel", kernel_distance, True),
-    ):
-        rng = generator(seed, *chance, name)
-        result[name] = compare(z_real, z_synthetic, distance, rng, signed=signed, **effort)
-    if min(counts.values()) <= result["features"]:
-        result["note"] = "fewer slices than features: read the ratio, not the Frechet distance"
-    result["largest_shifts"] = _shifts(z_synthetic, used, names)
-    return result
+def _labelled(cases: Sequence[CaseMeasures]) -> list[CaseMeasures]:
+    return [case for case in cases if case.labelled]
 
 
-def _shifts(synthetic: Groups, used: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The features whose mean is furthest off, in standard deviations of the real set."""
-    if not names:
-        return []
-    mean = np.concatenate(list(synthetic.values())).mean(0)
-    kept = [name for name, keep in zip(names, used, strict=True) if keep]
-    order = [i for i in np.argsort(-np.abs(mean))[:8] if abs(mean[i]) >= _LEAST_SHIFT]
-    return [{"feature": kept[i], "shift_sd": float(mean[i])} for i in order]
+def _finite(value: float) -> list[float]:
+    return [value] if np.isfinite(value) else []
 
 
-def _standardised_groups(real: Groups, synthetic: Groups) -> tuple[Groups, Groups, np.ndarray]:
-    a, b = (np.concatenate(list(groups.values())) for groups in (real, synthetic))
-    *scaled, used = standardised(a, b)
-    back = []
-    for groups, rows in zip((real, synthetic), scaled, strict=True):
-        ends = np.cumsum([len(found) for found in groups.values()])[:-1]
-        back.append(dict(zip(groups, np.split(rows, ends), strict=True)))
-    return back[0], back[1], used
+def _thinned(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    total = sum(map(len, found.values()))
+    step = max(-(-total // MOST_VOXELS), 1)
+    return {name: values[::step] for name, values in found.items()}
 
 
-def _groups(
-    cases: Iterable[CaseMeasures], values: Callable[[CaseMeasures], np.ndarray | None]
-) -> dict[str, np.ndarray]:
-    """Values of all cases of a patient together; patients without one are left out."""
-    found: dict[str, list[np.ndarray]] = defaultdict(list)
-    for case in cases:
-        own = values(case)
-        if own is not None and len(own):
-            found[case.patient].append(own)
-    return {patient: np.concatenate(parts) for patient, parts in sorted(found.items())}
-
-
-def _kept(cases: Iterable[CaseMeasures], what: str, key: Any) -> dict[str, np.ndarray]:
-    """What the cases kept under a key of `voxels`, `features` or `network`, by patient."""
-    return _groups(cases, lambda case: getattr(case, what).get(key))
-
-
-def _thinned(groups: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    total = sum(map(len, groups.values()))
-    step = max(-(-total // _MOST_VOXELS), 1)
-    return {name: values[::step] for name, values in groups.items()}
-
-
-def _described(groups: Groups) -> dict[str, Any]:
-    if not groups:
+def _described(found: Groups) -> dict[str, Any]:
+    if not found:
         return {"count": 0, "mean": None, "reason": "no case has it"}
-    values = np.concatenate(list(groups.values())).astype(np.float64)
+    values = np.concatenate(list(found.values())).astype(np.float64)
     quantiles = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
     names = ("p5", "p25", "median", "p75", "p95")
     return {

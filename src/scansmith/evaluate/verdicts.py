@@ -24,6 +24,9 @@ def verdicts(metrics: dict[str, Any]) -> list[Verdict]:
         *_paired(metrics),
         *_distances(metrics),
         *_lesions(metrics),
+        *_neighbours(metrics),
+        *_continuity(metrics),
+        *_faithfulness(metrics),
     ]
     return sorted(found, key=lambda row: (ORDER.index(row["verdict"]), -(row.get("ratio") or 0)))
 
@@ -38,6 +41,8 @@ def _distances(metrics: dict[str, Any]) -> Iterator[Verdict]:
     for modality, entry in (metrics["network"] or {}).items():
         if isinstance(entry, dict):
             yield _judged("network features", modality, "whole", entry["frechet"])
+            three = entry["three_planes"]["frechet"]
+            yield _judged("network features, three planes", modality, "whole", three)
 
 
 def _lesions(metrics: dict[str, Any]) -> Iterator[Verdict]:
@@ -45,6 +50,52 @@ def _lesions(metrics: dict[str, Any]) -> Iterator[Verdict]:
         yield _judged(name, "", "lesion", entry["wasserstein"])
     for name, entry in metrics["structures"].items():
         yield _judged(f"volume of {name}", "", "structures", entry["wasserstein"])
+
+
+def _neighbours(metrics: dict[str, Any]) -> Iterator[Verdict]:
+    """Coverage and precision, as what they lack to 1, so that less is better as with distances."""
+    words = {"coverage": "variety (coverage)", "precision": "realism (precision)"}
+    for modality, regions in metrics["texture"].items():
+        for region, entry in regions.items():
+            for measure, aspect in words.items():
+                found = dict(entry["neighbours"][measure])
+                for name in ("real_vs_real", "real_vs_synthetic"):
+                    found[name] = _lacking(found.get(name))
+                yield _judged(aspect, modality, region, found)
+
+
+def _lacking(found: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not found:
+        return None
+    low, high = found["interval"]
+    return {"median": 1 - found["median"], "interval": [1 - high, 1 - low]}
+
+
+def _continuity(metrics: dict[str, Any]) -> Iterator[Verdict]:
+    for modality, measures in metrics["continuity"].items():
+        of_labels = modality == "labels"
+        for measure, entry in measures.items():
+            name, where = ("", "structures") if of_labels else (modality, "whole")
+            yield _judged(f"{measure} from slice to slice", name, where, entry["wasserstein"])
+
+
+def _faithfulness(metrics: dict[str, Any]) -> Iterator[Verdict]:
+    found = metrics["faithfulness"]
+    if found is None:
+        return
+    row: Verdict = {"modality": "", "region": "structures"}
+    if "structures" not in found:
+        yield {**row, "aspect": "faithfulness", "verdict": None, "sentence": found["reason"]}
+        return
+    for name, entry in found["structures"].items():
+        sentence = entry.get("reason", "")
+        if entry["verdict"]:
+            real, made = entry["real"]["mean"], entry["synthetic"]["mean"]
+            sentence = (
+                f"a segmenter of real cases finds it with Dice {made:.2f}, in real {real:.2f}"
+            )
+        aspect = f"faithfulness of {name}"
+        yield {**row, "aspect": aspect, "verdict": entry["verdict"], "sentence": sentence}
 
 
 def _judged(aspect: str, modality: str, region: str, found: dict[str, Any]) -> Verdict:

@@ -28,7 +28,8 @@ from PIL import Image
 from scansmith.data.intensity import fit_codec, measure
 from scansmith.data.layouts import find_layout
 from scansmith.data.store import Store
-from scansmith.evaluate.registration import agreement, edges, information, moved_apart
+from scansmith.evaluate.information import information
+from scansmith.evaluate.registration import agreement, edges, moved_apart
 from scansmith.evaluate.view import oriented
 from scansmith.io.scans import read_scan
 from scansmith.nets.structure_map import background_mask
