@@ -83,7 +83,9 @@ def choose(
     own = {side: [p for p in by_patient[side] if p not in shared] for side in SIDES}
     room = {side: sum(len(by_patient[side][p]) for p in own[side]) * per_case for side in SIDES}
     for patient in (shared[n] for n in rng.permutation(len(shared))):
-        side = min(SIDES, key=room.__getitem__)  # to the side that has less to show
+        # To the side that has too little to show; if both have enough, or neither, to the one
+        # with fewer patients.
+        side = min(SIDES, key=lambda side: (room[side] >= each, len(own[side])))
         own[side].append(patient)
         room[side] += len(by_patient[side][patient]) * per_case
     short = [

@@ -39,8 +39,7 @@ def key_place(out: Path, key: Path | str | None) -> Path:
     """Where the key goes: as asked for, or beside the readers' folder."""
     if key is not None:
         return Path(key)
-    folder = out.resolve()
-    return out.parent / f"{folder.name}-key.json" if out.name else folder.with_name("key.json")
+    return out.parent / f"{out.resolve().name}-key.json"
 
 
 def check_options(options: StudyOptions) -> None:

@@ -28,7 +28,7 @@ ALPHA = 0.05
 POWER = 0.8
 #: With three of each, all right, p is 2 / C(6, 3) = 0.1; with four, 2 / C(8, 4) = 0.029.
 LEAST_CASES = 8
-_RESAMPLES = 500
+_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -165,17 +165,19 @@ def cohen(one: Sequence[str], other: Sequence[str]) -> float | None:
 
 def cohen_interval(one: Sequence[str], other: Sequence[str], seed: int) -> list[float] | None:
     """95 % percentile interval from resampling the cases; None where kappa has none."""
-    rng = generator(seed, "kappa")
-    a, b = np.asarray(one), np.asarray(other)
-    draws = []
-    for _ in range(_RESAMPLES):
-        chosen = rng.integers(len(a), size=len(a))
-        value = cohen(a[chosen].tolist(), b[chosen].tolist())
-        if value is not None:
-            draws.append(value)
-    if len(draws) < _RESAMPLES / 2:
+    words = sorted({*one, *other})
+    if len(words) < 2:
         return None
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    pairs = np.zeros((2, 2))
+    for a, b in zip(one, other, strict=True):
+        pairs[words.index(a), words.index(b)] += 1
+    drawn = generator(seed, "kappa").multinomial(len(one), pairs.ravel() / len(one), _RESAMPLES)
+    shares = drawn.reshape(-1, 2, 2) / len(one)
+    by_chance = (shares.sum(axis=2) * shares.sum(axis=1)).sum(axis=1)
+    defined = by_chance < 1
+    agreed = shares[defined, 0, 0] + shares[defined, 1, 1]
+    kappa = (agreed - by_chance[defined]) / (1 - by_chance[defined])
+    low, high = np.quantile(kappa, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return [float(low), float(high)]
 
 

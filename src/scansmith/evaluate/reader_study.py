@@ -21,6 +21,7 @@ import numpy as np
 
 import scansmith
 from scansmith.data.layouts import DataSet
+from scansmith.evaluate.compare import strict
 from scansmith.evaluate.pairs import lesion_mask
 from scansmith.evaluate.reader_cases import SIDES, Chosen, Truth, choose, open_sets
 from scansmith.evaluate.reader_grid import (
@@ -89,7 +90,7 @@ def make_study(
     grid, greys = plan.look(chosen)
     tag = _tag(sets, chosen, options)
     record = _record(plan, grid, greys, tag)
-    staging = out.with_name(f".{out.name}.part")
+    staging = out.parent / f".{out.name}.part"
     try:
         shutil.rmtree(staging, ignore_errors=True)
         pages = Pages(tag, grid, greys, len(chosen))
@@ -232,7 +233,7 @@ def _record(plan: _Plan, grid: Common, greys: Sequence[Greys], tag: str) -> dict
         "what": "KEY of a reader study. Keep it from the readers.",
         "study": tag,
         "sets": {side: plan.sets[side].root.resolve().name for side in SIDES},
-        "options": asdict(plan.options),
+        "options": strict(asdict(plan.options)),
         "grid": {"shape": list(grid.shape), "spacing_mm": list(grid.spacing_mm)},
         "grey": {g.modality: g.words for g in greys},
         "detectable_accuracy": detectable(*[plan.options.cases // 2] * 2),
