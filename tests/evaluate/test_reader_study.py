@@ -475,6 +475,19 @@ def test_a_study_that_fails_half_way_leaves_neither_folder_nor_key(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_cannot_be_put_in_place_leaves_no_key(
+    sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def occupied(self: Pages, folder: Path, readers: int) -> None:
+        (tmp_path / "study").mkdir()
+        (tmp_path / "study" / "somebody's").touch()
+
+    monkeypatch.setattr(Pages, "write", occupied)
+    with pytest.raises(RunError, match="study: could not be written"):
+        made(sides, tmp_path / "study")
+    assert [p.name for p in tmp_path.rglob("*")] == ["study", "somebody's"]
+
+
 def test_single_pictures_are_no_volumes(tmp_path: Path) -> None:
     for side in ("real", "made"):
         folder = tmp_path / side / "images"
