@@ -28,6 +28,7 @@ from scansmith.apps.options import (
     shard_of,
 )
 from scansmith.apps.progress import shown
+from scansmith.apps.reader_verbs import reader_study
 from scansmith.scan import ScansmithError, SettingsError
 
 
@@ -36,7 +37,7 @@ class _InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         order = ["demo", "methods", "data", "train", "synthesize", "heal", "translate"]
-        order += ["evaluate", "study"]
+        order += ["evaluate", "study", "audit", "reader-study"]
         return sorted(super().list_commands(ctx), key=order.index)
 
 
@@ -55,6 +56,7 @@ app = typer.Typer(
     epilog="Research use only. Not a medical device.",
 )
 app.add_typer(data, name="data")
+app.add_typer(reader_study, name="reader-study")
 
 
 def _version(wanted: bool) -> None:

@@ -122,12 +122,12 @@ def fit_axes(
     else:
         wanted_mm = list(recipe.spacing_mm or spacing_mm)
     for old, new, old_mm, new_mm in zip(shape, recipe.size, spacing_mm, wanted_mm, strict=True):
-        axes.append(_centred(old, new, new_mm / old_mm))
+        axes.append(centred(old, new, new_mm / old_mm))
     return axes[0], axes[1], axes[2]
 
 
-def _centred(old: int, new: int, step: float) -> Axis:
-    """Both grids share their centre; at an equal step whole pixels stay whole."""
+def centred(old: int, new: int, step: float) -> Axis:
+    """An axis that shares its centre with the old one; at an equal step whole pixels stay whole."""
     if abs(step - 1) < _SAME:
         return Axis(old, new, 1.0, float((old - new) // 2))
     return Axis(old, new, step, (old - new * step) / 2 + step / 2 - 0.5)

@@ -1,0 +1,149 @@
+"""Which cases a reader study shows, so that no reader sees a patient from both sides.
+
+A synthetic case made from a real one looks much like it. Shown beside its source, it would be
+known by comparing the two and not by looking at it. So each patient stands on one side only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from scansmith.data.layouts import DataSet, find_layout
+from scansmith.evaluate.pairs import Origin, origins
+from scansmith.scan import CaseFiles, DataError, Problem
+
+Truth = Literal["real", "synthetic"]
+SIDES: tuple[Truth, Truth] = ("real", "synthetic")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One picture or volume to show.
+
+    Attributes:
+        patient: who it is of; of a synthetic case, who its source case is of.
+        rank: which of the slices that are taken of the case, from 0.
+    """
+
+    truth: Truth
+    files: CaseFiles
+    patient: str
+    rank: int = 0
+
+
+def open_sets(real: Path, synthetic: Path, leave_out: Sequence[str]) -> dict[Truth, DataSet]:
+    """Both data sets, without the cases named in `leave_out`.
+
+    Raises:
+        DataError: a folder is no data set, has problems, or lacks a case that is to be left out.
+    """
+    sets = {"real": find_layout(real), "synthetic": find_layout(synthetic)}
+    problems = [
+        replace(p, where=f"{side} set, {p.where}") for side in SIDES for p in sets[side].problems
+    ]
+    known = {files.case for found in sets.values() for files in found.cases}
+    problems += [
+        Problem(f"leave out {name}", "case", "neither set has such a case", "Correct the name")
+        for name in leave_out
+        if name not in known
+    ]
+    if problems:
+        raise DataError(problems)
+    return {
+        side: replace(
+            sets[side],
+            cases=tuple(f for f in sets[side].cases if f.images and f.case not in leave_out),
+        )
+        for side in SIDES
+    }
+
+
+def choose(
+    sets: Mapping[Truth, DataSet], each: int, per_case: int, rng: np.random.Generator
+) -> list[Chosen]:
+    """Draw `each` pictures of either side: other patients before a second case of one, and other
+    cases before a second slice of one.
+
+    Args:
+        per_case: so many slices of a case at most.
+    Raises:
+        DataError: a side has too few cases of patients who are not needed by the other.
+    """
+    by_patient = {
+        "real": _grouped(sets["real"].cases, {}),
+        "synthetic": _grouped(sets["synthetic"].cases, _sources(sets)),
+    }
+    shared = sorted(by_patient["real"].keys() & by_patient["synthetic"].keys())
+    own = {side: [p for p in by_patient[side] if p not in shared] for side in SIDES}
+    room = {side: sum(len(by_patient[side][p]) for p in own[side]) * per_case for side in SIDES}
+    for patient in (shared[n] for n in rng.permutation(len(shared))):
+        # To the side that has too little to show; if both have enough, or neither, to the one
+        # with fewer patients.
+        side = min(SIDES, key=lambda side: (room[side] >= each, len(own[side])))
+        own[side].append(patient)
+        room[side] += len(by_patient[side][patient]) * per_case
+    short = [
+        Problem(
+            f"{side} set",
+            "cases",
+            f"{room[side]} pictures of {len(own[side])} patients can be shown ({len(shared)} "
+            f"patients are in both sets and may stand on one side only), expected {each}",
+            "Add cases, ask for fewer, or take more slices of each case",
+        )
+        for side in SIDES
+        if room[side] < each
+    ]
+    if short:
+        raise DataError(short)
+    found = []
+    for side in SIDES:
+        groups = {patient: by_patient[side][patient] for patient in own[side]}
+        order = list(_in_turn(groups, rng))
+        units = [(p, files, rank) for rank in range(per_case) for p, files in order]
+        found += [Chosen(side, files, p, rank) for p, files, rank in units[:each]]
+    return found
+
+
+def _sources(sets: Mapping[Truth, DataSet]) -> dict[str, str]:
+    """Synthetic case -> the real patient it was made from, as far as that is known.
+
+    A row of provenance.jsonl says it, or else a real case (or patient) of the same name.
+    """
+    patients = {files.case: files.patient for files in sets["real"].cases}
+    names = set(patients.values())
+    said: dict[str, Origin] = origins(sets["synthetic"].root)
+    found = {}
+    for files in sets["synthetic"].cases:
+        source = said[files.case].source if files.case in said else files.case
+        if source in patients:
+            found[files.case] = patients[source]
+        elif files.patient not in names:
+            # A synthetic patient of its own, whatever it is called.
+            found[files.case] = f"synthetic {files.patient}"
+    return found
+
+
+def _grouped(cases: Sequence[CaseFiles], said: Mapping[str, str]) -> dict[str, list[CaseFiles]]:
+    groups: dict[str, list[CaseFiles]] = {}
+    for files in cases:
+        groups.setdefault(said.get(files.case, files.patient), []).append(files)
+    return groups
+
+
+def _in_turn(
+    groups: Mapping[str, list[CaseFiles]], rng: np.random.Generator
+) -> Iterator[tuple[str, CaseFiles]]:
+    """A case of each patient, then a second one of each who has it, and so on; all shuffled."""
+    names = list(groups)
+    shuffled = [
+        [(names[n], groups[names[n]][i]) for i in rng.permutation(len(groups[names[n]]))]
+        for n in rng.permutation(len(names))
+    ]
+    for turn in zip_longest(*shuffled):
+        yield from (pair for pair in turn if pair is not None)

@@ -1,0 +1,206 @@
+"""Scoring of a reader study: what each reader could tell, how far readers agree, in plain words."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import scansmith
+from scansmith.evaluate.compare import RESEARCH_USE, strict
+from scansmith.evaluate.reader_answers import Key, Sheet, read_key, read_sheets
+from scansmith.evaluate.reader_cases import SIDES
+from scansmith.evaluate.reader_score_page import p_value, page_of, percent, plot_of, span
+from scansmith.evaluate.reader_statistics import (
+    ALPHA,
+    Answers,
+    Proportion,
+    cohen,
+    cohen_interval,
+    detectable,
+    fleiss,
+    holm,
+)
+from scansmith.io.atomic import write_bytes
+from scansmith.scan import SettingsError
+
+FORMAT = 1
+_LEANS = 0.25  # fewer answers of one kind than this share: said beside the verdict
+
+
+def score_study(
+    answers: Sequence[Path | str], key: Path | str, out: Path | str, *, seed: int = 0
+) -> dict[str, Any]:
+    """Score answer sheets; writes `score.json`, `score.md` and `score.png` to `out`.
+
+    Args:
+        answers: a CSV of each reader (`reader_answers.read_sheets`).
+        seed: of the resamplings for the intervals of kappa.
+    Returns:
+        What score.json holds.
+    Raises:
+        DataError: the key or a sheet is not in order; all mistakes are named.
+        SettingsError: no sheet, or `out` is a file.
+    """
+    out = Path(out)
+    if not answers:
+        raise SettingsError("answers: no sheet given, expected one for each reader. Name them.")
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"{out}: is a file, expected a folder. Choose another for the score.")
+    known = read_key(Path(key))
+    sheets = read_sheets([Path(path) for path in answers], known)
+    found = strict(_scored(known, sheets, seed))
+    text = json.dumps(found, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    write_bytes(out / "score.png", plot_of(found))
+    write_bytes(out / "score.md", page_of(found).encode())
+    write_bytes(out / "score.json", text.encode())
+    return found
+
+
+def table_of(key: Key, sheet: Sheet) -> Answers:
+    """What was shown and what it was taken for, counted."""
+    counts = Counter((truth, sheet.answers[case]) for case, truth in key.truth.items())
+    return Answers(*(counts[truth, called] for truth in SIDES for called in SIDES))
+
+
+def _scored(key: Key, sheets: Sequence[Sheet], seed: int) -> dict[str, Any]:
+    counts = Counter(key.truth.values())
+    shown = {side: counts[side] for side in SIDES}
+    least = detectable(shown["real"], shown["synthetic"])
+    tables = [table_of(key, sheet) for sheet in sheets]
+    adjusted = holm([table.p for table in tables])
+    readers = {
+        sheet.reader: {**_reader(table, least), "p_holm": p}
+        for sheet, table, p in zip(sheets, tables, adjusted, strict=True)
+    }
+    return {
+        "format": FORMAT,
+        "scansmith": scansmith.__version__,
+        "intended_use": RESEARCH_USE,
+        "study": key.record.get("study"),
+        "sets": key.record.get("sets"),
+        "cases": shown,
+        "detectable_accuracy": least,
+        "verdict": _overall(readers, least),
+        "notes": _notes(key),
+        "readers": readers,
+        "agreement": _agreement(sheets, seed),
+    }
+
+
+def _reader(table: Answers, least: float | None) -> dict[str, Any]:
+    return {
+        "table": vars(table),
+        "accuracy": _share(table.accuracy),
+        "sensitivity": _share(table.sensitivity),
+        "specificity": _share(table.specificity),
+        "called_synthetic": table.called_synthetic.value,
+        "p": table.p,
+        "p_binomial": table.p_binomial,
+        "tells": _tells(table),
+        "verdict": _words(table, least),
+    }
+
+
+def _share(found: Proportion) -> dict[str, Any]:
+    return {
+        "value": found.value,
+        "interval": list(found.interval),
+        "right": found.right,
+        "of": found.of,
+    }
+
+
+def _tells(table: Answers) -> str:
+    """ "yes", "wrong way round" or "not shown"."""
+    if table.p >= ALPHA:
+        return "not shown"
+    better = table.sensitivity.value + table.specificity.value > 1
+    return "yes" if better else "wrong way round"
+
+
+def _words(table: Answers, least: float | None) -> str:
+    """The verdict on a reader, for people."""
+    right = table.accuracy
+    said = (
+        f"Right in {right.right} of {right.of} cases ({percent(right.value)}, 95 % interval "
+        f"{span(right.interval)}), p = {p_value(table.p)}"
+    )
+    tells = _tells(table)
+    if tells == "yes":
+        text = f"Told real from synthetic. {said}."
+    elif tells == "wrong way round":
+        text = f"Told the two apart, but took the one for the other. {said}."
+    else:
+        text = f"Could not be shown to tell real from synthetic. {said}. {_unseen(right, least)}"
+    called = table.called_synthetic
+    if not _LEANS <= called.value <= 1 - _LEANS:
+        text += (
+            f" Leaned to one answer: called {called.right} of {called.of} synthetic. The accuracy "
+            "of such a reader is near one half whatever he sees; p takes this into account."
+        )
+    return text
+
+
+def _unseen(right: Proportion, least: float | None) -> str:
+    """What a verdict of "not shown" leaves open."""
+    if least is None:
+        return "So few cases could not have found out even a reader who is always right."
+    return (
+        "This does not say that the reader cannot tell: by the interval an accuracy of "
+        f"{percent(max(right.interval[1], 1 - right.interval[0]))} is not ruled out, and only a "
+        f"reader who is right in {percent(least)} or more of such cases would have been found out "
+        "four times in five."
+    )
+
+
+def _overall(readers: dict[str, dict[str, Any]], least: float | None) -> str:
+    """The verdict on the study; with several readers, chance has one try in twenty in all."""
+    found = [name for name, row in readers.items() if row["p_holm"] < ALPHA]
+    several = len(readers) > 1
+    if found:
+        who = f"{len(found)} of {len(readers)} readers" if several else "The reader"
+        names = f" ({', '.join(found)}; p < .05 after Holm's correction)" if several else ""
+        return f"{who} told the synthetic cases from the real ones{names}."
+    who = f"any of the {len(readers)} readers" if several else "the reader"
+    reach = "."
+    if least is not None:
+        reach = f": a reader who is right in less than {percent(least)} may well go unseen."
+    return (
+        f"It could not be shown that {who} can tell the synthetic cases from the real ones. "
+        f"That is no proof that they cannot be told apart{reach}"
+    )
+
+
+def _notes(key: Key) -> list[str]:
+    return [str(note) for note in key.record.get("notes", [])]
+
+
+def _agreement(sheets: Sequence[Sheet], seed: int) -> dict[str, Any]:
+    """Kappa of each pair; of all, if there are three or more."""
+    said = {sheet.reader: list(sheet.answers.values()) for sheet in sheets}
+    pairs = []
+    for one, other in combinations(said, 2):
+        alike = sum(a == b for a, b in zip(said[one], said[other], strict=True))
+        value = cohen(said[one], said[other])
+        row = {
+            "readers": [one, other],
+            "agreed": alike / len(said[one]),
+            "kappa": value,
+            "interval": None if value is None else cohen_interval(said[one], said[other], seed),
+        }
+        if value is None:
+            row["reason"] = "both gave one and the same answer to every case"
+        pairs.append(row)
+    found: dict[str, Any] = {"cohen": pairs, "fleiss": None}
+    if len(sheets) > 2:
+        counts = np.array(
+            [[row.count(s) for s in SIDES] for row in zip(*said.values(), strict=True)]
+        )
+        found["fleiss"] = fleiss(counts)
+    return found

@@ -1,0 +1,280 @@
+"""Reader study: can experts tell synthetic from real? Cases that show nothing but the picture.
+
+As in MAGAN's Table 4 (Turing test: readers judge as many real as synthetic pictures). The readers
+get a folder; what is what lies in a key elsewhere. Within the folder both sides have the same
+names, order by chance, one grid, one range of grey, one number type, the same header to the byte,
+the same file size and the same time stamp.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import scansmith
+from scansmith.data.layouts import DataSet
+from scansmith.evaluate.compare import strict
+from scansmith.evaluate.pairs import lesion_mask
+from scansmith.evaluate.reader_cases import SIDES, Chosen, Truth, choose, open_sets
+from scansmith.evaluate.reader_grid import (
+    Common,
+    Greys,
+    Shape,
+    common_grid,
+    fit_greys,
+    spread_slices,
+    upright,
+)
+from scansmith.evaluate.reader_options import (
+    StudyOptions,
+    check_options,
+    check_places,
+    key_place,
+)
+from scansmith.evaluate.reader_pages import Pages
+from scansmith.evaluate.reader_pictures import write_case
+from scansmith.evaluate.reader_statistics import detectable
+from scansmith.evaluate.view import Shared, View, files_of, oriented, share, view
+from scansmith.evaluate.windows import voxel_sample
+from scansmith.io import read_scan
+from scansmith.io.atomic import write_bytes
+from scansmith.scan import DataError, Problem, RunError, SettingsError
+
+FORMAT = 1
+#: Of every file in the readers' folder: 1 January 2000, 12:00 UTC.
+TIME_STAMP = 946_728_000
+Progress = Callable[[int, int, str], None]
+
+
+def make_study(
+    real: Path | str,
+    synthetic: Path | str,
+    out: Path | str,
+    options: StudyOptions,
+    *,
+    key: Path | str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write the readers' folder and the key.
+
+    Args:
+        out: a new folder for the readers: `cases/`, `study.html`, an answer sheet for each reader,
+            instructions. Nothing in it says what is what.
+        key: a new file outside of `out`; None: OUT-key.json beside it.
+    Returns:
+        What the key holds.
+    Raises:
+        SettingsError: too few cases, a place for the key where readers would find it.
+        DataError: the sets share no modality, have too few cases, or cases that cannot be read or
+            shown like the others (all named).
+        RunError: the folder or the key is there already, or cannot be written.
+    """
+    check_options(options)
+    out = Path(out)
+    key = key_place(out, key)
+    check_places(out, key)
+    sets = open_sets(Path(real), Path(synthetic), options.leave_out)
+    shared = _shared(sets, options)
+    rng = np.random.default_rng(options.seed)
+    chosen = choose(sets, options.cases // 2, options.per_case, rng)
+    chosen = [chosen[n] for n in rng.permutation(len(chosen))]
+    plan = _Plan(sets, shared, options, progress or (lambda done, total, text: None))
+    grid, greys = plan.look(chosen)
+    tag = _tag(sets, chosen, options)
+    record = _record(plan, grid, greys, tag)
+    staging = out.parent / f".{out.name}.part"
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        pages = Pages(tag, grid, greys, len(chosen))
+        for number, picture in enumerate(plan.pictures(chosen, grid, greys), 1):
+            name = f"{tag}_{number:0{len(str(len(chosen)))}}"
+            files = write_case(staging / "cases", name, picture, grid, shared.modalities)
+            pages.add(name, picture)
+            record["cases"][name] = {**plan.facts(chosen[number - 1]), "sha256": _hashes(files)}
+        record["notes"] = [*shared.notes, *_notes(record)]
+        pages.write(staging, options.readers)
+        for path in staging.rglob("*"):
+            os.utime(path, (TIME_STAMP, TIME_STAMP))
+        write_bytes(key, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+        _put(staging, out, key)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return record
+
+
+class _Plan:
+    """The two passes over the chosen cases: what they are like, then their pictures."""
+
+    def __init__(
+        self,
+        sets: Mapping[Truth, DataSet],
+        shared: Shared,
+        options: StudyOptions,
+        progress: Progress,
+    ):
+        self.sets, self.shared, self.options = sets, shared, options
+        self.progress, self.done = progress, 0
+        self.slices: dict[tuple[Truth, str], list[int]] = {}
+        self.lesions: dict[tuple[Truth, str], bool] = {}
+
+    def look(self, chosen: Sequence[Chosen]) -> tuple[Common, list[Greys]]:
+        """The common grid and the greys; every case that does not fit is named."""
+        shapes, problems = [], []
+        samples: dict[str, list[np.ndarray]] = {m: [] for m in self.shared.modalities}
+        distinct = {(c.truth, c.files.case): c for c in chosen}
+        self.total = len(distinct) + len(chosen)
+        for place, one in distinct.items():
+            try:
+                case = self._view(one)
+                self._note_slices(place, case)
+            except DataError as error:
+                found = error.problems or (Problem(one.files.case, "data", str(error), "Mend it"),)
+                problems += [replace(p, where=f"{one.truth} set, {p.where}") for p in found]
+                continue
+            name = f"{one.truth} set, {case.case}"
+            shapes.append(Shape(name, case.image.shape[1:], case.spacing_mm, case.axes))
+            if one.truth == "real":
+                for modality, image in zip(self.shared.modalities, case.image, strict=True):
+                    samples[modality].append(voxel_sample(image))
+        if problems:
+            raise DataError(problems)
+        greys = [fit_greys(m, samples[m], self.options.window) for m in self.shared.modalities]
+        return common_grid(shapes, self.options.dims), greys
+
+    def pictures(
+        self, chosen: Sequence[Chosen], grid: Common, greys: Sequence[Greys]
+    ) -> Iterator[np.ndarray]:
+        """Grey levels uint8 (C, D, H, W) of each; D = 1 for slices."""
+        for one in chosen:
+            case = self._view(one)
+            image = case.image
+            if self.options.dims == 2:
+                number = self.slice_of(one)
+                image = image[:, number : number + 1]
+            image = grid.applied(image, case.spacing_mm)
+            grey = np.stack([g.of(channel) for g, channel in zip(greys, image, strict=True)])
+            yield upright(grey, grid.axes) if self.options.dims == 2 else grey
+        self.progress(self.total, self.total, "")
+
+    def slice_of(self, one: Chosen) -> int:
+        """Which slice is shown."""
+        return self.slices[one.truth, one.files.case][one.rank]
+
+    def facts(self, one: Chosen) -> dict[str, Any]:
+        """What the key says of a case."""
+        found: dict[str, Any] = {
+            "truth": one.truth,
+            "case": one.files.case,
+            "patient": one.patient,
+            "lesion": self.lesions[one.truth, one.files.case],
+        }
+        if self.options.dims == 2:
+            found["slice"] = self.slice_of(one) + 1
+        return found
+
+    def _view(self, one: Chosen) -> View:
+        self.progress(self.done, self.total, one.files.case)
+        self.done += 1
+        table = self.sets[one.truth].table
+        scan = read_scan(files_of(one.files, self.shared.modalities), table=table)
+        return view(oriented(scan), self.shared, table)
+
+    def _note_slices(self, place: tuple[Truth, str], case: View) -> None:
+        lesion = lesion_mask(case, self.shared.lesion)
+        self.lesions[place] = bool(lesion.any())
+        if self.options.dims == 2:
+            numbers = spread_slices(case, lesion, self.options.per_case)
+            # In an order by chance: if one side shows fewer slices of a case than the other, these
+            # must not be its lowest ones.
+            order = np.random.default_rng([self.options.seed, len(case.case), *case.case.encode()])
+            self.slices[place] = [numbers[n] for n in order.permutation(len(numbers))]
+        elif case.image.shape[1] < 2:
+            found = "is a single picture, expected a volume"
+            raise DataError(Problem(case.case, "dimensions", found, "Show slices (dims 2)"))
+
+
+def _shared(sets: Mapping[Truth, DataSet], options: StudyOptions) -> Shared:
+    real, synthetic = sets["real"], sets["synthetic"]
+    found = share(
+        (real.modalities, synthetic.modalities), (real.table, synthetic.table), options.lesion
+    )
+    if not options.modalities:
+        return found
+    missing = [m for m in options.modalities if m not in found.modalities]
+    if missing:
+        raise SettingsError(
+            f"modality: found {', '.join(missing)}, which not both sets have. Choose among "
+            f"{', '.join(found.modalities)}."
+        )
+    return replace(found, modalities=tuple(m for m in found.modalities if m in options.modalities))
+
+
+def _tag(sets: Mapping[Truth, DataSet], chosen: Sequence[Chosen], options: StudyOptions) -> str:
+    """Four letters that tell one study from another, so that answers meet no wrong key."""
+    said = [(c.truth, c.files.case, c.rank) for c in chosen]
+    names = [sets[side].root.resolve().name for side in SIDES]
+    text = json.dumps([names, said, asdict(options)], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).digest()
+    return "".join("bcdfghjkmnpqrstvwxz"[byte % 19] for byte in digest[:4])
+
+
+def _record(plan: _Plan, grid: Common, greys: Sequence[Greys], tag: str) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "scansmith": scansmith.__version__,
+        "what": "KEY of a reader study. Keep it from the readers.",
+        "study": tag,
+        "sets": {side: plan.sets[side].root.resolve().name for side in SIDES},
+        "options": strict(asdict(plan.options)),
+        "grid": {"shape": list(grid.shape), "spacing_mm": list(grid.spacing_mm)},
+        "grey": {g.modality: g.words for g in greys},
+        "detectable_accuracy": detectable(*[plan.options.cases // 2] * 2),
+        "notes": [],
+        "cases": {},
+    }
+
+
+def _notes(record: Mapping[str, Any]) -> list[str]:
+    """What may let readers tell the sides apart, or makes intervals too narrow."""
+    found, rows = [], list(record["cases"].values())
+    of = {side: [row for row in rows if row["truth"] == side] for side in SIDES}
+    ill = {side: sum(row["lesion"] for row in of[side]) for side in SIDES}
+    if ill["real"] != ill["synthetic"]:
+        found.append(
+            f"{ill['real']} of {len(of['real'])} real and {ill['synthetic']} of "
+            f"{len(of['synthetic'])} synthetic cases have a lesion: readers may go by that."
+        )
+    for side in SIDES:
+        patients = {row["patient"] for row in of[side]}
+        if len(patients) < len(of[side]):
+            found.append(
+                f"The {len(of[side])} {side} pictures are of {len(patients)} patients: pictures of "
+                "one patient are not independent, and intervals will be too narrow."
+            )
+    return found
+
+
+def _hashes(files: Sequence[Path]) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _put(staging: Path, out: Path, key: Path) -> None:
+    """Last of all the folder appears; without it there is no key either."""
+    try:
+        if out.exists():
+            out.rmdir()
+        os.replace(staging, out)
+    except OSError as error:
+        key.unlink(missing_ok=True)
+        raise RunError(
+            f"{out}: could not be written ({error.strerror}). Choose a folder that you may write "
+            "to, then run it again."
+        ) from error
