@@ -118,6 +118,7 @@ def _measure_image(
 
 
 def network_features(image: np.ndarray, window: Window, network: Network) -> np.ndarray:
+    """Features (n, d) of up to 8 slices, evenly spread over those that show anything."""
     numbers = spread_slices(image > window.low, NETWORK_SLICES) or [len(image) // 2]
     scaled = (image[numbers].astype(np.float32) - window.low) / (window.high - window.low)
     return network(np.clip(scaled, 0, 1))
