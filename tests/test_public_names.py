@@ -29,6 +29,7 @@ def test_the_public_names_are_these():
         *("read_scan", "write_scan", "find_layout", "check", "import_dicom"),
         *("make_phantom", "write_phantoms"),
         *("prepare", "train", "load_run", "synthesize", "heal", "translate", "evaluate"),
+        "audit",
     }
 
 

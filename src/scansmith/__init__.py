@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scansmith.data.phantom import make_phantom as make_phantom
     from scansmith.data.phantom import write_phantoms as write_phantoms
     from scansmith.data.store import Store as Store
+    from scansmith.evaluate import audit as audit
     from scansmith.evaluate import evaluate as evaluate
     from scansmith.io import read_scan as read_scan
     from scansmith.io import write_scan as write_scan
@@ -47,6 +48,7 @@ _HOME = {
     "ScansmithError": "scansmith.scan",
     "SettingsError": "scansmith.scan",
     "Store": "scansmith.data.store",
+    "audit": "scansmith.evaluate",
     "check": "scansmith.data.check",
     "evaluate": "scansmith.evaluate",
     "find_layout": "scansmith.data.layouts",
@@ -74,6 +76,7 @@ __all__ = [
     "ScansmithError",
     "SettingsError",
     "Store",
+    "audit",
     "check",
     "evaluate",
     "find_layout",

@@ -87,7 +87,7 @@ def test_the_choices_are_those_that_the_rooms_offer():
     assert set(get_args(options.Layout)) == set(LAYOUT_WRITERS)
 
 
-@pytest.mark.parametrize("verb", ["data prepare", "train", "synthesize", "evaluate"])
+@pytest.mark.parametrize("verb", ["data prepare", "train", "synthesize", "evaluate", "audit"])
 def test_an_option_stands_for_every_argument_of_the_python_verb(verb):
     words = tuple(verb.split())
     (command,) = (command for path, command in verbs() if path == words)

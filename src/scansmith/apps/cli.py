@@ -388,6 +388,81 @@ def study(
     typer.echo((out / "results.md").read_text(encoding="utf-8"))
 
 
+@app.command(
+    epilog="Example: [cyan]scansmith audit synthetic --train TRAIN --holdout HOLDOUT --out audit[/]"
+)
+def audit(
+    synthetic: Annotated[
+        Path, typer.Argument(metavar="SYNTHETIC", help="data set on disk, anybody's")
+    ],
+    train: Annotated[
+        Path, typer.Option(metavar="REAL", help="the real cases that the generator was trained on")
+    ],
+    holdout: Annotated[
+        Path, typer.Option(metavar="REAL", help="real cases of other patients, never shown to it")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="where audit.json, audit.html and pairs/ go"),
+    ] = None,
+    lesion: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STRUCTURE",
+            help="what counts as the lesion; default: found by name; repeatable",
+        ),
+    ] = None,
+    window: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="intensities that features see, in images' units"),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="safetensors of a feature network, for the embedding"),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="at most so many cases of each set; misses copies"),
+    ] = None,
+    pictures: Annotated[
+        bool,
+        typer.Option("--pictures/--no-pictures", help="show the nearest pairs (real patients)"),
+    ] = True,
+    seed: Seed = 0,
+) -> None:
+    """Search a synthetic data set for what it gives away about the patients it was learned from.
+
+    The verdict is pass, leak or inconclusive; the exit code is 0 for each of them. A pass is no
+    guarantee: docs/privacy.md.
+    """
+    from scansmith.evaluate import audit as search
+
+    with shown("audit") as progress:
+        found = search(
+            synthetic,
+            train,
+            holdout,
+            out,
+            lesion=lesion or None,
+            window=window,
+            features=features,
+            limit=limit,
+            pictures=pictures,
+            seed=seed,
+            progress=progress,
+        )
+    typer.echo(f"verdict: {found['verdict']}")
+    for reason in found["reasons"]:
+        typer.echo(f"- {reason}")
+    if found["needed"]:
+        words = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in found["needed"].items())
+        typer.echo(f"- About this many would do: {words}.")
+    if found["verdict"] == "pass":
+        typer.echo("A pass is no guarantee and no proof of anonymity.")
+    if out is not None:
+        typer.echo(f"page in {out / 'audit.html'}, numbers in {out / 'audit.json'}")
+
+
 @app.command(epilog="Example: [cyan]scansmith demo --organ heart[/]")
 def demo(
     out: Annotated[

@@ -65,3 +65,52 @@ def evaluate(
         steps=steps,
     )
     return compare_sets(Path(real), Path(synthetic), Path(out), options, progress)
+
+
+def audit(
+    synthetic: Path | str,
+    train: Path | str,
+    holdout: Path | str,
+    out: Path | str | None = None,
+    *,
+    lesion: Sequence[str] | None = None,
+    window: tuple[float, float] | None = None,
+    features: Path | str | None = None,
+    limit: int | None = None,
+    pictures: bool = True,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> dict[str, Any]:
+    """Search a synthetic data set for what it gives away about the patients it was learned from.
+
+    Every number is explained in `docs/privacy.md`, and what a pass does not mean.
+
+    Args:
+        synthetic: data set on disk, made by anybody.
+        train: the real cases that its generator was trained on.
+        holdout: real cases of other patients from the same population, never shown to it.
+        out: folder for `audit.json`, `audit.html` and `pairs/`. The pictures show real patients.
+        lesion, window, features: as in `evaluate`.
+        limit: at most so many cases of each set, evenly spread. Copies among the others are missed.
+        pictures: show the nearest pairs.
+        seed: of resampling and of exchanging patients.
+        progress: called with how much is done, of how much, and at what.
+    Returns:
+        What audit.json holds; `verdict` is "pass", "leak" or "inconclusive".
+    Raises:
+        DataError: a patient is in training and hold-out set, the sets share no modality, or cases
+            cannot be read (all named).
+        SettingsError: a window or a choice that is none.
+    """
+    from scansmith.evaluate.privacy import Options, audit_sets
+
+    options = Options(
+        lesion=None if lesion is None else tuple(lesion),
+        window=window,
+        features=None if features is None else Path(features),
+        limit=limit,
+        pictures=pictures,
+        seed=seed,
+    )
+    folders = Path(synthetic), Path(train), Path(holdout)
+    return audit_sets(*folders, None if out is None else Path(out), options, progress)

@@ -113,7 +113,7 @@ def measure_case(case: View, plan: Plan, patient: str = "", picture: bool = Fals
         _measure_image(found, modality, window, image, regions)
         found.continuity[modality] = continuity_of(image, (window.low, window.high))
         if plan.network is not None:
-            found.network[modality] = _network_features(image, window, plan.network)
+            found.network[modality] = network_features(image, window, plan.network)
             _measure_planes(found, modality, window, case, image, plan.network)
     return found
 
@@ -153,7 +153,8 @@ def _measure_image(
             found.features[modality, name] = rows[name]
 
 
-def _network_features(image: np.ndarray, window: Window, network: Network) -> np.ndarray:
+def network_features(image: np.ndarray, window: Window, network: Network) -> np.ndarray:
+    """Features (n, d) of up to 8 slices, evenly spread over those that show anything."""
     numbers = spread_slices(image > window.low, NETWORK_SLICES) or [len(image) // 2]
     scaled = (image[numbers].astype(np.float32) - window.low) / (window.high - window.low)
     return network(np.clip(scaled, 0, 1))

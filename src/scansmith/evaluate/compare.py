@@ -150,7 +150,7 @@ def _sides(real: Path, synthetic: Path, options: Options) -> Sides:
     if problems:
         raise DataError(problems)
     said = origins(synthetic) or origins(sets[1].root)
-    chosen = [_spread(found.cases, options.limit) for found in sets]
+    chosen = [spread_cases(found.cases, options.limit) for found in sets]
     partners = match(sets[0].cases, chosen[1], said) if options.pairs == "auto" else {}
     of_case = {files.case: files.patient for files in sets[0].cases}
     patients = {name: partner.patient for name, partner in partners.items()}
@@ -164,7 +164,7 @@ def _windows(sides: Sides, shared: Shared, options: Options) -> tuple[Window, ..
     """Fitted to some real cases, evenly spread over the set; one file in memory at a time."""
     samples: dict[str, list[np.ndarray]] = {m: [] for m in shared.modalities}
     needed = options.window is None
-    for files in _spread(sides.real_cases, _WINDOW_CASES) if needed else ():
+    for files in spread_cases(sides.real_cases, _WINDOW_CASES) if needed else ():
         scan = read_scan(files_of(replace(files, labels=None), shared.modalities))
         for name, image in zip(scan.modalities, scan.image, strict=True):
             if name in samples:
@@ -180,8 +180,8 @@ def _pass(sides: Sides, plan: Plan, progress: Progress | None) -> Outcome:
     outcome = Outcome([], [], [], [], [])
     problems: list[Problem] = []
     total = len(sides.real_cases) + len(sides.synthetic_cases)
-    shown = {files.case for files in _spread(_with_partners_first(sides), _PICTURES)}
-    shown_real = {files.case for files in _spread(sides.real_cases, _PICTURES)}
+    shown = {files.case for files in spread_cases(_with_partners_first(sides), _PICTURES)}
+    shown_real = {files.case for files in spread_cases(sides.real_cases, _PICTURES)}
     work = [(files, False) for files in sides.real_cases]
     work += [(files, True) for files in sides.synthetic_cases]
     for number, (files, made) in enumerate(work):
@@ -282,7 +282,7 @@ def _read(files: CaseFiles, found: DataSet, shared: Shared) -> Scan:
     return oriented(read_scan(files_of(files, shared.modalities), table=found.table))
 
 
-def _spread(cases: Sequence[CaseFiles], limit: int | None) -> tuple[CaseFiles, ...]:
+def spread_cases(cases: Sequence[CaseFiles], limit: int | None) -> tuple[CaseFiles, ...]:
     """At most so many cases, evenly spread over the set."""
     if limit is None or len(cases) <= limit:
         return tuple(cases)

@@ -76,10 +76,26 @@ def labelled(picture: Picture, channel: int, colours: np.ndarray) -> str:
 
 def difference(real: Picture, synthetic: Picture, channel: int) -> str:
     """Synthetic minus real: red is too bright, blue too dark, white equal. A data URI."""
+    return _data_uri(_difference(real, synthetic, channel))
+
+
+def strip(synthetic: Picture, nearest: Picture, other: Picture) -> bytes:
+    """Synthetic, nearest real one, their difference, another real one; a row a modality. A PNG."""
+    rows = []
+    for channel in range(len(synthetic.images)):
+        shown = [_enlarged(p, p.images[channel]) for p in (synthetic, nearest, other)]
+        shown.insert(2, _difference(nearest, synthetic, channel))
+        gap = np.ones((len(shown[0]), 6, 3))
+        row = [part for image in shown for part in (image, gap)][:-1]
+        rows += [np.concatenate(row, axis=1), np.ones((6, sum(p.shape[1] for p in row), 3))]
+    return _png(np.concatenate(rows[:-1]))
+
+
+def _difference(real: Picture, synthetic: Picture, channel: int) -> np.ndarray:
     gap = (synthetic.images[channel] - real.images[channel]) / DIFFERENCE
     gap = 2 * _enlarged(synthetic, (np.clip(gap, -1, 1) + 1) / 2)[..., :1] - 1
     red, blue = np.array([0.70, 0.09, 0.17]), np.array([0.13, 0.40, 0.67])
-    return _data_uri(1 - np.abs(gap) * (1 - np.where(gap > 0, red, blue)))
+    return np.asarray(1 - np.abs(gap) * (1 - np.where(gap > 0, red, blue)))
 
 
 def encoded(png: bytes) -> str:
@@ -102,11 +118,15 @@ def _resized(values: np.ndarray, shape: tuple[int, ...], how: Image.Resampling) 
 
 
 def _data_uri(image: np.ndarray) -> str:
+    return encoded(_png(image))
+
+
+def _png(image: np.ndarray) -> bytes:
     file = io.BytesIO()
     pixels = np.rint(image * 255).astype(np.uint8)
     grey = (pixels == pixels[..., :1]).all()
     Image.fromarray(pixels[..., 0] if grey else pixels).save(file, "PNG")
-    return encoded(file.getvalue())
+    return file.getvalue()
 
 
 def _telling_slice(case: View, lesion: np.ndarray) -> int:

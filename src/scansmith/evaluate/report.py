@@ -47,7 +47,7 @@ def write_report(path: Path, metrics: dict[str, Any], outcome: Outcome, plan: Pl
         metrics: as in metrics.json; every number of the page is from there.
         outcome: for the pictures and plots.
     """
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     text = page.render(
         m=metrics,
         counts=_counts(metrics["verdicts"]),
@@ -76,7 +76,7 @@ def write_report(path: Path, metrics: dict[str, Any], outcome: Outcome, plan: Pl
     return write_bytes(path, text.encode())
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     """Everything is escaped: names of cases and structures come from other people's files."""
     found = Environment(
         loader=PackageLoader("scansmith", "evaluate"),

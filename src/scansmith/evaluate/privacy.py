@@ -1,0 +1,279 @@
+"""The audit: does a synthetic data set give away who its generator was trained on?
+
+Reads three data sets in any layout, case by case, and searches with shifts and flips for synthetic
+cases that are too near to training patients; hold-out patients say what is usual.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import scansmith
+from scansmith.data.layouts import DataSet, find_layout
+from scansmith.evaluate import privacy_lines as lines_of_evidence
+from scansmith.evaluate.compare import RESEARCH_USE, spread_cases, strict
+from scansmith.evaluate.metadata import scan_folder
+from scansmith.evaluate.privacy_cases import Layout, Trace, lay_out, trace
+from scansmith.evaluate.privacy_lines import Line, Sides
+from scansmith.evaluate.privacy_pairs import case_rows, worst
+from scansmith.evaluate.privacy_verdict import NO_GUARANTEE, judge
+from scansmith.evaluate.view import Shared, View, files_of, oriented, share, view
+from scansmith.evaluate.windows import Window, fit_window, voxel_sample
+from scansmith.io import read_scan
+from scansmith.io.atomic import write_bytes
+from scansmith.labels.table import LabelTable
+from scansmith.scan import CaseFiles, DataError, Problem, SettingsError
+
+Progress = Callable[[int, int, str], None]
+FORMAT = 1
+SIDES = ("synthetic", "training", "hold-out")
+_SAMPLED = 12  # cases of each side that say how large images and intensities are
+# Nearer than this, two images of different patients are one image.
+_EQUAL = 0.005
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; see `scansmith.evaluate.audit`."""
+
+    lesion: tuple[str, ...] | None = None
+    window: tuple[float, float] | None = None
+    features: Path | None = None
+    limit: int | None = None
+    pictures: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The data sets, in the order of SIDES, and the cases taken of each."""
+
+    found: tuple[DataSet, DataSet, DataSet]
+    cases: tuple[tuple[CaseFiles, ...], ...]
+
+    def read(self, shared: Shared, side: int, number: int) -> View:
+        """One case, with what is shared."""
+        files, table = self.cases[side][number], self.found[side].table
+        if not shared.structures[1:]:
+            files = replace(files, labels=None)
+        return view(
+            oriented(read_scan(files_of(files, shared.modalities), table=table)), shared, table
+        )
+
+
+def audit_sets(
+    synthetic: Path, train: Path, holdout: Path, out: Path | None, options: Options,
+    progress: Progress | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Measure, and write to `out` if it is given. See `scansmith.evaluate.audit`."""
+    if out is not None and out.exists() and not out.is_dir():
+        raise SettingsError(f"{out}: is a file, expected a folder. Choose another for the audit.")
+    if options.limit is not None and options.limit < 1:
+        raise SettingsError(
+            f"limit: found {options.limit}, expected a number of cases of 1 or more. Raise it."
+        )
+    sets = _sets((synthetic, train, holdout), options)
+    shared = _shared(sets.found, options.lesion)
+    layout = _layout(sets, shared, options)
+    tell = progress or (lambda done, total, text: None)
+    sides = _traced(sets, layout, tell)
+    lines = lines_of_evidence.lines_of(sides, layout, tell)
+    _refuse_doubles(sides, lines[0])
+    report = _measured(sides, lines, options.seed)
+    names = {
+        name for files in (*sets.cases[1], *sets.cases[2]) for name in (files.case, files.patient)
+    }
+    metadata = scan_folder(synthetic, names)
+    hashes = lines_of_evidence.hashes(sides)
+    verdict = judge(report["lines"], report["exchange"], metadata)
+    cases = case_rows(sides, lines, report["lines"], hashes.pop("distances"))
+    found = strict(
+        {
+            "format": FORMAT,
+            "scansmith": scansmith.__version__,
+            "intended_use": RESEARCH_USE,
+            **verdict,
+            "not_meant": list(NO_GUARANTEE),
+            "sets": {side: _facts(sets, n, sides) for n, side in enumerate(SIDES)},
+            "settings": _settings(layout, options),
+            **report,
+            "perceptual_hash": hashes,
+            "metadata": metadata,
+            "pairs": worst(cases),
+            "cases": cases,
+        }
+    )
+    if out is not None:
+        _write(out, found, sets, layout, options)
+    return found
+
+
+def _write(out: Path, found: dict[str, Any], sets: Sets, layout: Layout, options: Options) -> None:
+    from scansmith.evaluate.privacy_pairs import pair_pictures
+    from scansmith.evaluate.privacy_report import write_page
+
+    shown = {}
+    if options.pictures:
+        shown = pair_pictures(found["pairs"], partial(sets.read, layout.shared), layout)
+    for name, png in shown.items():
+        write_bytes(out / "pairs" / name, png)
+    write_page(out / "audit.html", found, shown)
+    text = json.dumps(found, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    write_bytes(out / "audit.json", text.encode())
+
+
+def _sets(roots: tuple[Path, Path, Path], options: Options) -> Sets:
+    found = find_layout(roots[0]), find_layout(roots[1]), find_layout(roots[2])
+    problems = [
+        replace(p, where=f"{side} set, {p.where}")
+        for side, own in zip(SIDES, found, strict=True)
+        for p in own.problems
+    ]
+    problems += [
+        Problem(str(own.root), "empty", "no case with an image", "Give a folder that has some")
+        for own in found
+        if not any(files.images for files in own.cases)
+    ]
+    held_out = {files.patient for files in found[2].cases}
+    both = sorted({files.patient for files in found[1].cases} & held_out)
+    if both:
+        shown = ", ".join(both[:5]) + (", ..." if len(both) > 5 else "")
+        text = f"{len(both)} patients are in the training and in the hold-out set ({shown})"
+        remedy = (
+            "Take them out of one of the two; if they are different people of one name, name them "
+            "apart in a patients.json beside each set"
+        )
+        problems.append(Problem("patients", "overlap", text, remedy))
+    if problems:
+        raise DataError(problems)
+    return Sets(found, tuple(spread_cases(own.cases, options.limit) for own in found))
+
+
+def _shared(found: tuple[DataSet, DataSet, DataSet], lesion: Sequence[str] | None) -> Shared:
+    """What all three sets name. Labels are no must: without them there is no lesion to compare."""
+    names = [own.table.structures[1:] for own in found]
+    common = [name for name in names[1] if name in names[0] and name in names[2]]
+    table = LabelTable({0: "background", **dict(enumerate(common, 1))})
+    held_out = set(found[2].modalities)
+    modalities = tuple(m for m in found[1].modalities if m in held_out)
+    if not modalities:
+        text = f"the training set has {', '.join(found[1].modalities)}"
+        text += f", the hold-out set {', '.join(found[2].modalities)}"
+        raise DataError(Problem("modalities", "modality", text, "Compare sets of one modality"))
+    if lesion and not common:
+        text = "no structure is named by all three sets, so there is no lesion to choose"
+        remedy = "Name structures alike in the labels.json beside each set, or leave it out"
+        raise DataError(Problem("lesion", "structure", text, remedy))
+    return share((modalities, found[0].modalities), (table, table), lesion)
+
+
+def _layout(sets: Sets, shared: Shared, options: Options) -> Layout:
+    network = None
+    if options.features is not None:
+        from scansmith.evaluate.feature_network import load_feature_network
+
+        network = load_feature_network(options.features).of_slices
+    views: list[list[View]] = [[], [], []]
+    for side in range(3):
+        count = len(sets.cases[side])
+        for number in np.unique(
+            np.linspace(0, count - 1, min(count, _SAMPLED)).round().astype(int)
+        ):
+            views[side].append(sets.read(shared, side, int(number)))
+    real = views[1] + views[2]
+    flat = [np.median([case.image.shape[1] for case in side]) == 1 for side in (real, views[0])]
+    if flat[0] != flat[1]:
+        words = ["single slices" if one else "volumes" for one in flat]
+        text = f"the real sets hold {words[0]}, the synthetic set {words[1]}"
+        raise DataError(Problem("dimensions", "dimensions", text, "Compare slices with slices"))
+    windows: list[Window] = []
+    for channel, name in enumerate(shared.modalities):
+        samples = [voxel_sample(case.image[channel]) for case in real]
+        windows.append(fit_window(name, samples, options.window))
+    return lay_out(shared, tuple(windows), real, views[0], network)
+
+
+def _traced(sets: Sets, layout: Layout, tell: Progress) -> Sides:
+    """Read every case once; all that cannot be read is told at once."""
+    kept: tuple[list[Trace], ...] = ([], [], [])
+    problems: list[Problem] = []
+    total, done = sum(len(cases) for cases in sets.cases), 0
+    for side, cases in enumerate(sets.cases):
+        for number, files in enumerate(cases):
+            tell(done, total, files.case)
+            done += 1
+            try:
+                kept[side].append(trace(sets.read(layout.shared, side, number), layout))
+            except DataError as error:
+                found = error.problems or (
+                    Problem(files.case, "data", str(error), "Mend the case"),
+                )
+                problems += [replace(p, where=f"{SIDES[side]} set, {p.where}") for p in found]
+    if problems:
+        raise DataError(problems)
+    tell(total, total, "")
+    trained = np.arange(len(kept[1]) + len(kept[2])) < len(kept[1])
+    return Sides(kept[0], [*kept[1], *kept[2]], trained)
+
+
+def _refuse_doubles(sides: Sides, whole: Line) -> None:
+    """A hold-out case that is a training case under another name would hide what it should show."""
+    across = whole.real[np.ix_(sides.trained, ~sides.trained)]
+    train = [case for case, t in zip(sides.real, sides.trained, strict=True) if t]
+    held_out = [case for case, t in zip(sides.real, sides.trained, strict=True) if not t]
+    problems = [
+        Problem(
+            held_out[column].case, "overlap",
+            f"hold-out and training case {train[row].case} are one image",
+            "Take it out of one of the two sets",
+        )
+        for row, column in np.argwhere(across < _EQUAL)
+    ]  # fmt: skip
+    if problems:
+        raise DataError(problems)
+
+
+def _measured(sides: Sides, lines: Sequence[Line], seed: int) -> dict[str, Any]:
+    tests = sum(len(line.rows) for line in lines)
+    exchange = lines_of_evidence.exchange_tests(lines, seed)
+    found = {}
+    for line in lines:
+        groups = len({sides.synthetic[row].patient for row in line.rows})
+        sd = {what: exchange["sd"][f"{line.name}: {what}"] for what in ("share", "auc")}
+        found[line.name] = lines_of_evidence.measure(line, groups, tests, sd, seed)
+    return {"lines": found, "exchange": exchange}
+
+
+def _facts(sets: Sets, side: int, sides: Sides) -> dict[str, Any]:
+    found, cases = sets.found[side], sets.cases[side]
+    return {
+        "name": found.root.resolve().name,
+        "layout": found.layout,
+        "cases": len(found.cases),
+        "cases_measured": len(cases),
+        "patients_measured": len({files.patient for files in cases}),
+    }
+
+
+def _settings(layout: Layout, options: Options) -> dict[str, Any]:
+    shared = layout.shared
+    return {
+        "modalities": list(shared.modalities),
+        "lesion": [shared.structures[i] for i in shared.lesion],
+        "lesion_by": shared.lesion_by,
+        "coarse_grid": layout.whole.coarse,
+        "fine_grid": layout.whole.fine,
+        "shifts_searched": [
+            m / n for m, n in zip(layout.whole.fine_margin, layout.whole.fine, strict=True)
+        ],
+        "extent_mm": layout.extent_mm,
+        "limit": options.limit,
+        "seed": options.seed,
+    }

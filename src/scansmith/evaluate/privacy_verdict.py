@@ -1,0 +1,159 @@
+"""The audit's verdict: pass, leak or inconclusive, with reasons, and how many cases would do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from scipy.stats import norm
+
+from scansmith.evaluate.privacy_lines import ALPHA
+
+#: A pass is given only where a set that leans as much as this as a whole would not have passed.
+NOTICED = {"share": 0.85, "auc": 0.75}
+#: p below this, but not below ALPHA, is neither a leak nor a pass.
+DOUBT = 0.05
+#: With fewer patients of a side, or synthetic cases, nothing is passed.
+LEAST = 20
+_POWER = float(norm.ppf(0.9))  # noticed nine times in ten
+
+NO_GUARANTEE = (
+    "A pass is no guarantee and no proof of anonymity: it says that the searches named here found "
+    "no synthetic case too near to a training patient. It is not differential privacy, which only "
+    "the way of training can give. It says nothing about other attacks (with access to the "
+    "generator, or with facts about a patient), about other cases made by the same generator, "
+    "about small parts of an image, or about copies that are turned, warped or scaled beyond what "
+    "is searched.",
+    "A leak says that synthetic cases are nearer to training patients than they should be; the "
+    "pictures show the nearest pairs. Look at them before you decide.",
+)
+
+Found = dict[str, Any]
+
+
+def judge(lines: dict[str, Found], tests: Found, metadata: Found) -> Found:
+    """Verdict, reasons, and what is needed where there is too little.
+
+    Args:
+        lines: name -> what `privacy_lines.measure` returned.
+        tests: what `exchange_tests` returned.
+        metadata: what `metadata.scan_folder` returned.
+    """
+    leaks = [*_copies(lines), *_nearer(lines, tests), *_named(metadata)]
+    if leaks:
+        return {"verdict": "leak", "reasons": leaks, "needed": None}
+    doubts, needed = _doubts(lines, tests)
+    if doubts:
+        return {"verdict": "inconclusive", "reasons": doubts, "needed": needed}
+    whole, weakest = lines["whole"], noticed(lines["whole"], tests)
+    reason = (
+        "No synthetic case is too near to one training patient, and the set as a whole is no "
+        f"nearer to them than to hold-out patients (share {whole['nearer_to_train']['share']:.2f}, "
+        f"AUC {whole['membership']['auc']:.2f}; 0.5 is chance). A leaning of the whole set would "
+        f"have been noticed, nine times in ten, from a share of {weakest['share']:.2f} or an AUC "
+        f"of {weakest['auc']:.2f} on."
+    )
+    return {"verdict": "pass", "reasons": [reason], "needed": None}
+
+
+def unlike(tests: Found) -> bool:
+    """Whether training and hold-out patients differ as groups, so that nothing follows."""
+    return bool(tests["p_train_unlike_holdout"] < ALPHA)
+
+
+def _copies(lines: dict[str, Found]) -> list[str]:
+    found = []
+    for name, line in lines.items():
+        count = line["copies"]["train"]
+        if count:
+            found.append(
+                f"{count} of {line['cases']} synthetic cases are nearer to one training patient "
+                f"than strangers ever are ({_WORDS[name]})."
+            )
+    return found
+
+
+def _nearer(lines: dict[str, Found], tests: Found) -> list[str]:
+    if tests["p"] >= ALPHA or unlike(tests):
+        return []
+    shares = ", ".join(
+        f"{_WORDS[name]}: share {line['nearer_to_train']['share']:.2f}, AUC "
+        f"{line['membership']['auc']:.2f}"
+        for name, line in lines.items()
+    )
+    return [
+        "As a set, the synthetic cases are nearer to training than to hold-out patients (p = "
+        f"{tests['p']:.2g} against exchanged patients; {shares}; 0.5 is chance)."
+    ]
+
+
+def _named(metadata: Found) -> list[str]:
+    count = metadata["identifying"]
+    if not count:
+        return []
+    return [f"{count} entries in the synthetic set's files name a patient or a date of one."]
+
+
+def noticed(whole: Found, tests: Found) -> dict[str, float]:
+    """Share and AUC (whole image) of the weakest leaning of a whole set that would not pass, nine
+    times in ten: as far above one half as the test's critical value and its chance demand.
+    """
+    away = tests["critical"] + _POWER
+    return {what: min(0.5 + away * whole["sd_of_chance"][what], 1.0) for what in NOTICED}
+
+
+def _doubts(lines: dict[str, Found], tests: Found) -> tuple[list[str], Found | None]:
+    whole = lines["whole"]
+    doubts, more = [], 0.0
+    if unlike(tests):
+        doubts.append(
+            "Training and hold-out patients differ as groups (p = "
+            f"{tests['p_train_unlike_holdout']:.2g}): nearer to one of them says nothing about "
+            "training. Divide the same patients by chance."
+        )
+    if tests["p"] < DOUBT:
+        more = 2.0
+        doubts.append(
+            f"The synthetic cases lean towards the training patients (p = {tests['p']:.2g}), which "
+            "is too little for a leak and too much for a pass."
+        )
+    weakest = noticed(whole, tests)
+    blind = {what: high for what, high in weakest.items() if high > NOTICED[what]}
+    if blind or min(whole["cases"], *whole["patients"].values()) < LEAST:
+        more = max([more, 1.0, *(_ratio(what, whole, tests) for what in blind)])
+        doubts.append(
+            f"{whole['patients']['train']} training patients, {whole['patients']['holdout']} "
+            f"hold-out patients and {whole['cases']} synthetic cases are too few to tell: a "
+            "leaning of the whole set would be noticed, nine times in ten, from a share of "
+            f"{weakest['share']:.2f} or an AUC of {weakest['auc']:.2f} on; wanted are "
+            f"{NOTICED['share']} and {NOTICED['auc']}, and {LEAST} of each."
+        )
+    held_out = sum(line["copies"]["holdout"] for line in lines.values())
+    if held_out:
+        doubts.append(
+            f"{held_out} synthetic cases are nearer to one hold-out patient than strangers ever "
+            "are: either these patients were trained on too, or somebody is in the sets twice."
+        )
+    return doubts, needed(whole, more) if more else None
+
+
+def _ratio(what: str, whole: Found, tests: Found) -> float:
+    """How many times as many cases bring the standard deviation down to what is wanted."""
+    wanted = (NOTICED[what] - 0.5) / (tests["critical"] + _POWER)
+    return float((whole["sd_of_chance"][what] / wanted) ** 2)
+
+
+def needed(whole: Found, times: float) -> dict[str, int]:
+    """So many times as many as there are; of both kinds of patients as many as of the fewer, for
+    it is these that chance hangs on.
+    """
+    fewer = min(whole["patients"].values())
+    patients = max(math.ceil(times * fewer), LEAST)
+    return {
+        "train_patients": patients,
+        "holdout_patients": patients,
+        "synthetic_cases": max(math.ceil(times * whole["cases"]), LEAST),
+    }
+
+
+_WORDS = {"whole": "whole image", "lesion": "lesion", "features": "features"}
