@@ -63,7 +63,7 @@ def test_the_command_measures_sets_beside_the_stores_patients(tmp_path, capsys):
     )
     out = tmp_path / "out"
     made = f"{tmp_path / 'made7'},{tmp_path / 'made8'}"
-    words = [str(store.path), f"4seg={made}", "--out", str(out), "--steps", "2", "--slices", "2"]
+    words = [str(store.path), "--out", str(out), "--steps", "2", f"4seg={made}", "--slices", "2"]
     words += ["--least-lesion", "1", "--set", "numbers.base=2", "--set", "numbers.depth=1"]
     lesion_guidance.main(words)
     found = json.loads((out / "study.json").read_text())["sets"]

@@ -112,12 +112,12 @@ def holding(
 
 
 def nearest(candidates: Iterator[tuple[Tensor, ...]], label: Tensor) -> Structure:
-    """Of a few structure maps the one that leaves the least of the label outside; then by score."""
+    """Of a few structure maps the one that leaves the least of the label outside; then by error."""
     tried = [
-        (Structure(f, mask, _record(AT_ONCE, "nearest", score, error)), float(score))
+        (Structure(f, mask, _record(AT_ONCE, "nearest", score, error)), float(error))
         for f, mask, score, error in islice(candidates, AT_ONCE)
     ]
-    return min(tried, key=lambda pair: (pair[0].outside(label), -pair[1]))[0]
+    return min(tried, key=lambda pair: (pair[0].outside(label), pair[1]))[0]
 
 
 @dataclass

@@ -168,7 +168,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--least-lesion", type=int, default=6, help="pixels of a slice")
     parser.add_argument("--least-brain", type=float, default=0.1, help="share of a slice")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="numbers.*")
-    given = parser.parse_args(words)
+    given = parser.parse_intermixed_args(words)
     numbers = load_settings(Settable, sets=given.set).numbers
     asked = Asked(
         given.steps,

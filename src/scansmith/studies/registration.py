@@ -219,7 +219,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--least-brain", type=float, default=0.1, help="share of a slice")
     parser.add_argument("--beta", type=float, default=0.12, help="threshold of Algorithm 1")
     parser.add_argument("--smooth", type=float, default=0.0, help="blur before it, sd in pixels")
-    given = parser.parse_args(words)
+    given = parser.parse_intermixed_args(words)
     options = Options(given.slices, given.least_brain, given.beta, given.smooth)
     store = Store.open(given.store)
     sets = {"real": real_slices(store, given.split, options)}
