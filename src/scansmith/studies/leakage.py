@@ -2,8 +2,8 @@
 
 Three parts are looked for in what the set says of itself: the patients that its generator learned
 from, the source cases that its images were drawn from, and the cases that its label changes name
-(whose lesion was placed). What cannot be told is refused too, since a leak makes every number better
-and nothing shows it. A patient who has another name in another data set cannot be noticed.
+(whose lesion was placed). What cannot be told is refused too, since a leak makes every number
+better and nothing shows it. A patient who has another name in another data set cannot be noticed.
 """
 
 from __future__ import annotations
