@@ -36,7 +36,9 @@ class SamplingNumbers(Section):
         (0.0, 0.14), "spread in a structure", "SynthSeg: 0 to 35 of 255"
     )
     blur: float = number(1.0, "largest sd of the blur, in pixels", ge=0)
-    bias: float = number(0.5, "largest coefficient of the bias field", "TorchIO's default", ge=0)
+    bias: float = number(
+        0.2, "largest coefficient of the bias field", "ours: TorchIO's 0.5 drowns the rest", ge=0
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,13 +102,13 @@ class LabelSampling:
 
 
 def _drawn(labels: np.ndarray, draw: Draw) -> np.ndarray:
-    """A label map (*S) as an image from 0 to 1."""
+    """A label map (*S) as an image whose 1 and 99 percentiles are 0 and 1."""
     tio = _torchio()
     volume = torch.from_numpy(labels[None] if labels.ndim == 3 else labels[None, ..., None])
     subject = draw(tio.Subject(labels=tio.LabelMap(tensor=volume)))
     image = subject["image"].numpy().reshape(labels.shape)
-    width = image.max() - image.min()
-    return (image - image.min()) / (width if width > 0 else 1)
+    low, high = np.percentile(image, (1, 99))
+    return (image - low) / (high - low if high > low else 1)
 
 
 def _torchio() -> ModuleType:
