@@ -39,15 +39,19 @@ def test_each_structure_has_one_value_in_the_range_when_nothing_spreads_it():
     assert sampling.low[0] == pytest.approx(low, rel=1e-5)
     assert sampling.high[0] == pytest.approx(high, rel=1e-5)
     made = sampling.painted(real, np.random.default_rng(0))
-    means = set()
+    between, darkest = set(), set()
     for n, labels in enumerate(made.labels):
         for c in range(2):
-            for structure in range(3):
-                values = made.image[n, c][labels == structure]
-                assert np.ptp(values) == 0
-                assert sampling.low[c] <= values[0] <= sampling.high[c]
-                means.add(float(values[0]))
-    assert len(means) == 2 * 2 * 3  # every sample, modality and structure draws its own
+            values = [made.image[n, c][labels == structure] for structure in range(3)]
+            assert all(np.ptp(each) == 0 for each in values)
+            means = sorted(float(each[0]) for each in values)
+            # From the darkest to the brightest structure, the range of the real images.
+            assert means[0] == pytest.approx(sampling.low[c], rel=1e-5)
+            assert means[2] == pytest.approx(sampling.high[c], rel=1e-5)
+            between.add((means[1] - means[0]) / (means[2] - means[0]))
+            darkest.add(int(np.argmin([each[0] for each in values])))
+    assert len(between) == 2 * 2  # every sample and modality draws its own
+    assert len(darkest) > 1
     assert made.labels is real.labels
     assert made.image.dtype == np.float32
 

@@ -1,12 +1,13 @@
 """Images drawn from label maps without any learning: what a label-to-image method has to beat.
 
-Each structure of each modality gets a random mean and spread, then the image is blurred and gets a
-smooth bias field. A segmenter that learns from it sees every contrast and none in particular.
+Each structure of each modality gets a random mean and spread, then the image is blurred, gets a
+smooth bias field, and is brought to the range of the real images. A segmenter that learns from it
+sees every contrast and none in particular.
 
 Source: SynthSeg (Billot et al., MIDL 2020, arXiv 2003.01995; Medical Image Analysis 2023), by
 TorchIO's `RandomLabelsToImage`, `RandomBlur` and `RandomBiasField`. Left out: SynthSeg's low
-resolution, since all cases of a study have one grid, and its bending of the maps, which is done
-where they are edited and by the augmentation in training.
+resolution, since all cases of a study have one grid, its gamma, and its bending of the maps, which
+is done where they are edited and by the augmentation in training.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class SamplingNumbers(Section):
         (0.0, 0.14), "spread in a structure", "SynthSeg: 0 to 35 of 255"
     )
     blur: float = number(1.0, "largest sd of the blur, in pixels", ge=0)
-    bias: float = number(0.5, "largest coefficient of the bias field", "TorchIO's default", ge=0)
+    bias: float = number(
+        0.2, "largest coefficient of the bias field", "ours: TorchIO's 0.5 drowns the rest", ge=0
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +102,13 @@ class LabelSampling:
 
 
 def _drawn(labels: np.ndarray, draw: Draw) -> np.ndarray:
-    """A label map (*S) as an image in 0..1."""
+    """A label map (*S) as an image whose 1 and 99 percentiles are 0 and 1."""
     tio = _torchio()
     volume = torch.from_numpy(labels[None] if labels.ndim == 3 else labels[None, ..., None])
     subject = draw(tio.Subject(labels=tio.LabelMap(tensor=volume)))
-    return subject["image"].numpy().reshape(labels.shape).clip(0, 1)
+    image = subject["image"].numpy().reshape(labels.shape)
+    low, high = np.percentile(image, (1, 99))
+    return (image - low) / (high - low if high > low else 1)
 
 
 def _torchio() -> ModuleType:
