@@ -8,7 +8,7 @@ import pytest
 
 from scansmith.evaluate.cases import CaseMeasures, Plan
 from scansmith.evaluate.facts import Options
-from scansmith.evaluate.faithfulness import faithfulness, grid_of, held_out, judged
+from scansmith.evaluate.faithfulness import Grid, _slices, faithfulness, grid_of, held_out, judged
 from scansmith.evaluate.view import Shared, View
 from scansmith.evaluate.windows import Window
 from scansmith.scan import RunError
@@ -98,7 +98,7 @@ def test_what_cannot_be_judged_says_why(tmp_path: Path) -> None:
     assert examples == []
     assert not (tmp_path / "run").exists()
     assert judged(None, 0.5, None)["verdict"] is None
-    assert "learn for more steps" in judged(0.2, 0.2, (0.0, 0.0))["reason"]
+    assert "learn for more steps" in judged(0.4, 0.4, (0.0, 0.0))["reason"]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +125,17 @@ def test_the_grid_holds_every_slice_and_is_not_finer_than_128_pixels() -> None:
     assert (grid.pixel_mm, grid.size) == (1.5, (32, 32))
     grid = grid_of([case((3, 512, 256), 0.5)])
     assert (grid.pixel_mm, grid.size) == (2.0, (128, 64))
+
+
+def test_cases_of_arbitrary_units_have_a_scale_of_their_own() -> None:
+    case, grid = _disc("a", 0), Grid(1.0, (24, 24))
+    loud = View("b", "b", 40 * case.image - 7, case.labels, case.spacing_mm)
+    fitted = Window(0, 1e6, 1e6, True, "0.1 to 99.9 percentile of the real set")
+    one, other = (_slices(v, "p", (fitted,), grid).images for v in (case, loud))
+    np.testing.assert_allclose(one, other, atol=1e-4)
+    assert (one.min(), one.max()) == (-1, 1)
+    declared = _slices(case, "p", PLAN.windows, grid).images
+    np.testing.assert_allclose(declared[:, 0], case.image[0] / 5 - 1, atol=1e-5)  # 0..10 to -1..1
 
 
 def test_a_third_of_the_patients_is_held_out_and_two_at_least() -> None:

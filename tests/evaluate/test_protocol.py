@@ -98,7 +98,7 @@ def test_a_setting_changes_the_protocols_of_what_it_decides() -> None:
     wider = changed(window=replace(WINDOW, low=-200.0, data_range=460.0))
     assert wider == {"pairs", "texture", "network", "network, three planes", "grey values",
                      "lesion contrast, ct", "flicker of slices"}  # fmt: skip
-    assert changed(window=replace(WINDOW, source="fitted")) == set()
+    assert changed(window=replace(WINDOW, source="fitted")) == set()  # the same ends
     assert changed(options=Options(pairs="none")) == {"pairs"}
     other = _metrics()["network"] | {"weights_sha256": "1" * 64}
     assert changed(network=other) == {"network", "network, three planes"}

@@ -87,12 +87,8 @@ def measure_case(case: View, plan: Plan, patient: str = "", picture: bool = Fals
     masks = {"whole": np.ones(lesion.shape, bool), "lesion": lesion}
     if "structures" in plan.regions and case.labels is not None:
         masks["structures"] = case.labels > 0
-    windowed = {
-        modality: np.clip(image, window.low, window.high)
-        for modality, window, image in zip(
-            plan.shared.modalities, plan.windows, case.image, strict=True
-        )
-    }
+    seen = zip(plan.shared.modalities, plan.windows, case.image, strict=True)
+    windowed = {m: np.clip(x, w.low, w.high) for m, w, x in seen} if lesion.any() else {}
     found = CaseMeasures(
         case.case,
         patient or case.patient,

@@ -195,7 +195,6 @@ def _faithfulness(found: Entry | None, windows: list[Entry]) -> Iterator[Place]:
         return
     from scansmith.evaluate.faithfulness import protocol_facts
 
-    seen = [{k: v for k, v in window.items() if k != "source"} for window in windows]
-    own = {**protocol_facts(found["facts"]), "windows": seen}
+    own = {**protocol_facts(found["facts"]), "windows": windows}  # their source decides the scale
     for name, entry in found["structures"].items():
         yield entry, "faithfulness", "label faithfulness", "", name, own

@@ -67,7 +67,7 @@ def lesions_of(
         by_axis = dict(zip(case.axes, place.clip(0, 1).tolist(), strict=True))
         contrast = {}
         if images:
-            inside, shell, box = _surroundings(case, pieces == n, boxes[n - 1], lesion)
+            inside, shell, box = _surroundings(case, pieces, n, boxes[n - 1], lesion)
             if shell.any():
                 contrast = {
                     name: float(image[box][inside].mean() - image[box][shell].mean())
@@ -79,7 +79,7 @@ def lesions_of(
 
 
 def _surroundings(
-    case: View, piece: np.ndarray, box: tuple[slice, ...], lesion: np.ndarray
+    case: View, pieces: np.ndarray, number: int, box: tuple[slice, ...], lesion: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, tuple[slice, ...]]:
     """A piece and the shell round it, bool, in a box that holds both; no lesion is in the shell.
 
@@ -90,7 +90,7 @@ def _surroundings(
         slice(max(part.start - margin, 0), part.stop + margin)
         for part, margin in zip(box, margins, strict=True)
     )
-    inside = piece[box]
+    inside = pieces[box] == number
     near = distance_transform_edt(~inside, sampling=case.spacing_mm) <= SHELL_MM
     shell = (near | binary_dilation(inside, np.ones((3, 3, 3)))) & ~lesion[box]
     if case.labels is not None:

@@ -17,6 +17,7 @@ SOFT_TISSUE_HU = (-140.0, 260.0)
 _SURELY_HU = -20.0
 _SHARES = (0.001, 0.999)
 _SAMPLES = 20_000
+_DECLARED, _HU = "declared", "soft tissue, 400 HU"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Window:
     data_range: float
     clip: bool
     source: str
+
+    @property
+    def alike(self) -> bool:
+        """Whether a value means the same in every case: a declared window, or Hounsfield units."""
+        return self.source in (_DECLARED, _HU)
 
     def applied(self, image: np.ndarray) -> np.ndarray:
         """The image as the fidelity measures see it, float32."""
@@ -69,12 +75,12 @@ def fit_window(
                 "Give both in the images' units, for example -140 and 260."
             )
         width = declared(high - low if data_range is None else data_range)
-        return Window(low, high, width, True, "declared")
+        return Window(low, high, width, True, _DECLARED)
     values = np.concatenate([np.asarray(s, np.float64).ravel() for s in samples])
     low, high = (float(q) for q in np.quantile(values, _SHARES))
     source = "0.1 to 99.9 percentile of the real set"
     if modality == "ct" and low < _SURELY_HU:
-        (low, high), source = SOFT_TISSUE_HU, "soft tissue, 400 HU"
+        (low, high), source = SOFT_TISSUE_HU, _HU
     elif modality == "ct":
         source += " (no value of air or fat, so not taken for Hounsfield units)"
     if high <= low:
