@@ -84,7 +84,7 @@ def audit_sets(
     sides = _traced(sets, layout, tell)
     lines = lines_of_evidence.lines_of(sides, layout, tell)
     _refuse_doubles(sides, lines[0])
-    report = _measured(sides, lines, options.seed)
+    report = measured(sides, lines, options.seed)
     names = {
         name for files in (*sets.cases[1], *sets.cases[2]) for name in (files.case, files.patient)
     }
@@ -234,7 +234,8 @@ def _refuse_doubles(sides: Sides, whole: Line) -> None:
         raise DataError(problems)
 
 
-def _measured(sides: Sides, lines: Sequence[Line], seed: int) -> dict[str, Any]:
+def measured(sides: Sides, lines: Sequence[Line], seed: int) -> dict[str, Any]:
+    """The numbers of every line, and the tests of all of them together."""
     tests = sum(len(line.rows) for line in lines)
     exchange = lines_of_evidence.exchange_tests(lines, seed)
     found = {}
