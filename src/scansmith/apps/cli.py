@@ -412,10 +412,6 @@ def audit(
             help="what counts as the lesion; default: found by name; repeatable",
         ),
     ] = None,
-    window: Annotated[
-        tuple[float, float] | None,
-        typer.Option(metavar="LOW HIGH", help="intensities that features see, in images' units"),
-    ] = None,
     features: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="safetensors of a feature network, for the embedding"),
@@ -444,7 +440,6 @@ def audit(
             holdout,
             out,
             lesion=lesion or None,
-            window=window,
             features=features,
             limit=limit,
             pictures=pictures,

@@ -74,7 +74,6 @@ def audit(
     out: Path | str | None = None,
     *,
     lesion: Sequence[str] | None = None,
-    window: tuple[float, float] | None = None,
     features: Path | str | None = None,
     limit: int | None = None,
     pictures: bool = True,
@@ -90,7 +89,7 @@ def audit(
         train: the real cases that its generator was trained on.
         holdout: real cases of other patients from the same population, never shown to it.
         out: folder for `audit.json`, `audit.html` and `pairs/`. The pictures show real patients.
-        lesion, window, features: as in `evaluate`.
+        lesion, features: as in `evaluate`.
         limit: at most so many cases of each set, evenly spread. Copies among the others are missed.
         pictures: show the nearest pairs.
         seed: of resampling and of exchanging patients.
@@ -100,13 +99,12 @@ def audit(
     Raises:
         DataError: a patient is in training and hold-out set, the sets share no modality, or cases
             cannot be read (all named).
-        SettingsError: a window or a choice that is none.
+        SettingsError: a number or a choice that is none.
     """
     from scansmith.evaluate.privacy import Options, audit_sets
 
     options = Options(
         lesion=None if lesion is None else tuple(lesion),
-        window=window,
         features=None if features is None else Path(features),
         limit=limit,
         pictures=pictures,

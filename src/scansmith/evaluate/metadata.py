@@ -41,8 +41,8 @@ PERSONAL = (
     "StudyID", "StationName", "DeviceSerialNumber", "RequestAttributesSequence",
 )  # fmt: skip
 _KEYS = {re.sub(r"[^a-z]", "", name.lower()) for name in PERSONAL} | {
-    "name of patient", "birthdate", "dateofbirth", "dob", "mrn", "medicalrecordnumber", "ssn",
-    "socialsecuritynumber", "patientsname", "patientssex",
+    "nameofpatient", "birthdate", "dateofbirth", "dob", "mrn", "medicalrecordnumber", "ssn",
+    "socialsecuritynumber", "patientsname", "patientsid",
 }  # fmt: skip
 # Words that anonymising programs leave in a person's place.
 _BLANK = re.compile(

@@ -25,7 +25,6 @@ from scansmith.evaluate.privacy_lines import Line, Sides
 from scansmith.evaluate.privacy_pairs import case_rows, worst
 from scansmith.evaluate.privacy_verdict import NO_GUARANTEE, judge
 from scansmith.evaluate.view import Shared, View, files_of, oriented, share, view
-from scansmith.evaluate.windows import Window, fit_window, voxel_sample
 from scansmith.io import read_scan
 from scansmith.io.atomic import write_bytes
 from scansmith.labels.table import LabelTable
@@ -34,7 +33,7 @@ from scansmith.scan import CaseFiles, DataError, Problem, SettingsError
 Progress = Callable[[int, int, str], None]
 FORMAT = 1
 SIDES = ("synthetic", "training", "hold-out")
-_SAMPLED = 12  # cases of each side that say how large images and intensities are
+_SAMPLED = 12  # cases of each side that say how large images are
 # Nearer than this, two images of different patients are one image.
 _EQUAL = 0.005
 
@@ -44,7 +43,6 @@ class Options:
     """What the user asked for; see `scansmith.evaluate.audit`."""
 
     lesion: tuple[str, ...] | None = None
-    window: tuple[float, float] | None = None
     features: Path | None = None
     limit: int | None = None
     pictures: bool = True
@@ -86,7 +84,7 @@ def audit_sets(
     sides = _traced(sets, layout, tell)
     lines = lines_of_evidence.lines_of(sides, layout, tell)
     _refuse_doubles(sides, lines[0])
-    report = _measured(sides, lines, options.seed)
+    report = measured(sides, lines, options.seed)
     names = {
         name for files in (*sets.cases[1], *sets.cases[2]) for name in (files.case, files.patient)
     }
@@ -193,11 +191,7 @@ def _layout(sets: Sets, shared: Shared, options: Options) -> Layout:
         words = ["single slices" if one else "volumes" for one in flat]
         text = f"the real sets hold {words[0]}, the synthetic set {words[1]}"
         raise DataError(Problem("dimensions", "dimensions", text, "Compare slices with slices"))
-    windows: list[Window] = []
-    for channel, name in enumerate(shared.modalities):
-        samples = [voxel_sample(case.image[channel]) for case in real]
-        windows.append(fit_window(name, samples, options.window))
-    return lay_out(shared, tuple(windows), real, views[0], network)
+    return lay_out(shared, real, views[0], network)
 
 
 def _traced(sets: Sets, layout: Layout, tell: Progress) -> Sides:
@@ -240,7 +234,8 @@ def _refuse_doubles(sides: Sides, whole: Line) -> None:
         raise DataError(problems)
 
 
-def _measured(sides: Sides, lines: Sequence[Line], seed: int) -> dict[str, Any]:
+def measured(sides: Sides, lines: Sequence[Line], seed: int) -> dict[str, Any]:
+    """The numbers of every line, and the tests of all of them together."""
     tests = sum(len(line.rows) for line in lines)
     exchange = lines_of_evidence.exchange_tests(lines, seed)
     found = {}

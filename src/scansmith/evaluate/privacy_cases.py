@@ -64,7 +64,6 @@ class Layout:
     """
 
     shared: Shared
-    windows: tuple[Window, ...]
     whole: Grid
     lesion: Grid
     extent_mm: tuple[float, float, float] | None
@@ -91,7 +90,6 @@ class Trace:
 
 def lay_out(
     shared: Shared,
-    windows: tuple[Window, ...],
     real: Sequence[View],
     synthetic: Sequence[View],
     network: Network | None = None,
@@ -111,7 +109,7 @@ def lay_out(
         deep = min(slices, 32)
         whole = Grid((min(deep, 12), 12, 12), (deep, 32, 32))
         lesion = Grid((min(deep, 12), 12, 12), (min(deep, 24), 24, 24))
-    return Layout(shared, windows, whole, lesion, (d, h, w) if alike else None, network)
+    return Layout(shared, whole, lesion, (d, h, w) if alike else None, network)
 
 
 def trace(case: View, layout: Layout) -> Trace:
@@ -186,13 +184,17 @@ def _frequencies(channel: np.ndarray) -> np.ndarray:
 
 
 def _embedding(case: View, layout: Layout) -> np.ndarray:
+    """Means over slices, each modality in a window of its own: no common scale is needed."""
     found = []
-    for window, image in zip(layout.windows, case.image, strict=True):
+    for image in case.image:
+        low, high = (float(end) for end in np.percentile(image, _CLIP))
+        high = max(high, low + 1e-6)
         if layout.network is not None:
+            window = Window(low, high, high - low, True, "of the case")
             rows = network_features(image, window, layout.network)
         else:
             whole = {"whole": np.ones(image.shape, bool)}
-            rows = case_features(image, whole, (window.low, window.high), _SLICES)["whole"]
+            rows = case_features(image, whole, (low, high), _SLICES)["whole"]
         found.append(rows.mean(axis=0))
     return np.concatenate(found)
 

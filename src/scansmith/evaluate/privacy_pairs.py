@@ -45,7 +45,7 @@ def case_rows(
                 "holdout_distance": float(distances[at[1]]),
                 "nearer_to_train": nearer,
                 "gap": float(own_gaps[row]),
-                "copy": bool(own_gaps[row] > limit),
+                "too_near": bool(own_gaps[row] > limit),
                 "hash_bits": int(hashes[number, real[0]]),
                 "numbers": [int(number), real[0], real[1] - members],
                 "poses": [_pose(line.synthetic.poses.get((row, place))) for place in at],

@@ -12,9 +12,9 @@ from scansmith.evaluate.report import environment
 from scansmith.io.atomic import write_bytes
 
 _WORDS = {
-    "whole": "whole image, aligned",
-    "lesion": "lesion, aligned",
-    "features": "features of the image",
+    "whole": "whole image",
+    "lesion": "lesion",
+    "features": "features",
 }
 _MEANING = {
     "pass": "No sign of training patients was found. That is no guarantee.",
@@ -35,10 +35,13 @@ def write_page(path: Path, found: dict[str, Any], pictures: Mapping[str, bytes])
         {**row, "picture": encoded(png), "turned": pose_words(row["poses"][0])}
         for row, png in zip(found["pairs"], pictures.values(), strict=False)
     ]
+    words = dict(_WORDS)
+    if found["settings"]["lesion_by"] == "any label":
+        words["lesion"] = "labelled structures"
     page = environment().get_template("audit.html.j2")
     text = page.render(
         a=found,
-        words=_WORDS,
+        words=words,
         meaning=_MEANING[found["verdict"]],
         pairs=pairs,
         findings=found["metadata"]["findings"][:_FINDINGS],

@@ -1,0 +1,133 @@
+"""What files say beside their voxels: every kind is found, and nothing where nothing is."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image, PngImagePlugin
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from scansmith.data.write import open_writer
+from scansmith.evaluate.metadata import scan_folder
+from scansmith.labels.table import LabelTable
+from scansmith.scan import Scan
+
+UID = "1.2.840.113619.2.55.3.604688"
+
+
+def kinds(found):
+    return {(f["file"], f["kind"], f["level"]) for f in found["findings"]}
+
+
+def dicom(path, **tags):
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, UID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    one = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    one.SOPClassUID, one.Modality = CTImageStorage, "CT"
+    for name, value in tags.items():
+        setattr(one, name, value)
+    one.save_as(path, enforce_file_format=True)
+
+
+def test_dicom_names_and_ids_identify_dates_and_uids_are_traces(tmp_path):
+    dicom(
+        tmp_path / "a.dcm",
+        PatientName="Doe^Jane", PatientBirthDate="19600102", StudyDate="20200304",
+        SeriesInstanceUID=UID + ".7",
+    )  # fmt: skip
+    dicom(tmp_path / "b", PatientName="ANONYMOUS", PatientID="")  # no ending, nobody's name
+    found = scan_folder(tmp_path)
+    assert kinds(found) == {
+        ("a.dcm", "personal", "identifying"),
+        ("a.dcm", "date", "trace"),
+        ("a.dcm", "uid", "trace"),
+        ("b", "uid", "trace"),
+    }
+    named = [f["text"] for f in found["findings"] if f["level"] == "identifying"]
+    assert sorted(named) == ["19600102", "Doe^Jane"]
+    assert found["identifying"] == 2
+    assert found["findings"][0]["level"] == "identifying"  # these first
+
+
+def test_a_private_tag_is_a_trace(tmp_path):
+    dicom(tmp_path / "a.dcm")
+    one = pydicom.dcmread(tmp_path / "a.dcm")
+    one.private_block(0x0009, "SOMEBODY", create=True).add_new(1, "LO", "ward 7")
+    one.save_as(tmp_path / "a.dcm")
+    assert ("a.dcm", "private", "trace") in kinds(scan_folder(tmp_path))
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_nifti_texts_and_extensions_are_read(tmp_path, ending):
+    image = nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4))
+    image.header["descrip"] = b"DOE^JANE 2020-03-04"
+    image.header["aux_file"] = b"/home/ward/x.nii"
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(6, f"series {UID}.9".encode()))
+    nib.save(image, tmp_path / f"a{ending}")
+    found = kinds(scan_folder(tmp_path))
+    for kind, level in (
+        ("name", "identifying"),
+        ("date", "trace"),
+        ("path", "trace"),
+        ("extension", "trace"),
+        ("uid", "trace"),
+    ):
+        assert (f"a{ending}", kind, level) in found
+
+
+def test_png_chunks_and_text_files_are_read(tmp_path):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "from C:\\scans\\jane.png")
+    text.add_text("Facts", json.dumps({"PatientID": "4711"}))
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png", pnginfo=text)
+    (tmp_path / "b.json").write_text(json.dumps({"x": [{"Patient's Name": "Jane"}]}))
+    (tmp_path / "c.yaml").write_text("study:\n  accession_number: 99\n")
+    (tmp_path / "d.csv").write_text("case,Patient ID\nc1,4711\n")
+    (tmp_path / "e.txt").write_text("taken 20200304, ask jane@hospital.org")
+    found = kinds(scan_folder(tmp_path))
+    assert found == {
+        ("a.png", "path", "trace"),
+        ("a.png", "personal", "identifying"),
+        ("b.json", "personal", "identifying"),
+        ("c.yaml", "personal", "identifying"),
+        ("d.csv", "personal", "identifying"),
+        ("e.txt", "date", "trace"),
+        ("e.txt", "e-mail", "trace"),
+    }
+
+
+def test_names_of_real_cases_are_traces_and_plain_numbers_are_not(tmp_path):
+    (tmp_path / "provenance.jsonl").write_text('{"source_case": "liver_004", "n": 12345}\n')
+    found = scan_folder(tmp_path, ["liver_004", "12345", "ab"])
+    assert [(f["kind"], f["text"]) for f in found["findings"]] == [("real case", "liver_004")]
+    assert scan_folder(tmp_path, ["liver_00"])["trace"] == 0  # part of a word
+
+
+def test_what_is_written_here_says_nothing(tmp_path):
+    writer = open_writer("nnunet", tmp_path, ("ct",), LabelTable({1: "liver"}))
+    image, labels = np.zeros((1, 4, 5, 6), np.int16), np.ones((4, 5, 6), np.uint8)
+    notes = {"description": "SYNTHETIC scansmith magan"}
+    writer.write(Scan("case_0001", image, np.eye(4), ("ct",), labels, notes=notes))
+    writer.close()
+    found = scan_folder(tmp_path)
+    assert (found["files"], found["identifying"], found["trace"]) == (3, 0, 0)
+    assert found["unread"] == []
+
+
+def test_urls_versions_and_hashes_are_no_paths_dates_or_uids(tmp_path):
+    text = "https://example.org/a/b see ./imagesTr/x.nii.gz, v1.2.3, 3a20200101bb, 1/2/3"
+    (tmp_path / "README.md").write_text(text)
+    assert scan_folder(tmp_path)["findings"] == []
+
+
+def test_a_broken_file_is_told_and_does_not_end_the_scan(tmp_path):
+    (tmp_path / "a.nii.gz").write_bytes(b"no nifti")
+    (tmp_path / "b.png").write_bytes(b"no png")
+    (tmp_path / "c.txt").write_text("DOE^JANE")
+    found = scan_folder(tmp_path)
+    assert [one["file"] for one in found["unread"]] == ["a.nii.gz", "b.png"]
+    assert found["identifying"] == 1

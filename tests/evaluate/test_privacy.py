@@ -1,0 +1,245 @@
+"""The audit on phantoms: generators that copy are caught, an independent sample passes."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from scipy.ndimage import shift
+
+from scansmith.data.phantom import make_phantom
+from scansmith.data.write import open_writer
+from scansmith.evaluate import audit
+from scansmith.evaluate import privacy_statistics as statistics
+from scansmith.evaluate.privacy import measured
+from scansmith.evaluate.privacy_cases import lay_out, trace
+from scansmith.evaluate.privacy_lines import Sides, lines_of
+from scansmith.evaluate.privacy_pairs import case_rows
+from scansmith.evaluate.privacy_verdict import judge
+from scansmith.evaluate.view import Shared, View
+from scansmith.labels.table import KNOWN
+from scansmith.scan import DataError, Scan
+
+CLEAN = {"identifying": 0}
+SHARED = Shared(("ct",), ("background", "liver", "tumour"), (2,), "names like a lesion")
+SIDE = 44  # patients of a side: enough for a pass
+
+
+@pytest.fixture(scope="module")
+def slices():
+    """One slice of each of many phantom patients: (image (H, W), labels (H, W))."""
+    found = []
+    for seed in range(3 * SIDE):
+        scan = make_phantom("liver", (7, seed), (24, 24, 8)).scan
+        k = int(np.argmax((scan.labels == 2).sum(axis=(0, 1))))
+        found.append((scan.image[0, :, :, k].T.astype(np.float32), scan.labels[:, :, k].T))
+    return found
+
+
+def seen(name, image, labels):
+    return View(name, name, image[None, None], labels[None], (1.0, 13.0, 13.0))
+
+
+def views(slices, first, prefix):
+    return [seen(f"{prefix}{n}", *slices[first + n]) for n in range(SIDE)]
+
+
+@pytest.fixture(scope="module")
+def real(slices):
+    """Views of training and hold-out patients, and the layout of the audit."""
+    train, holdout = views(slices, 0, "t"), views(slices, SIDE, "h")
+    layout = lay_out(SHARED, train + holdout, train)
+    return [trace(case, layout) for case in train + holdout], layout
+
+
+def searched(made, real):
+    """(verdict, rows, report) of synthetic views against the real ones."""
+    traces, layout = real
+    trained = np.arange(len(traces)) < len(traces) // 2
+    sides = Sides([trace(case, layout) for case in made], traces, trained)
+    lines = lines_of(sides, layout, lambda *words: None)
+    report = measured(sides, lines, 0)
+    hashes = np.zeros((len(made), len(traces)))
+    rows = case_rows(sides, lines, report["lines"], hashes)
+    return judge(report["lines"], report["exchange"], CLEAN), rows, report
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Fewer exchanges: p can still be as low as 0.005."""
+    monkeypatch.setattr(statistics.exchanged, "__defaults__", (199,))
+
+
+def copies(slices, rng):
+    """Name -> how a generator that remembers might give back its training slice n."""
+
+    def louder(image):
+        return 300 * ((image - image.min()) / np.ptp(image)) ** 0.8 + 50
+
+    return {
+        "exact": lambda image: image,
+        "noise": lambda image: image + rng.normal(0, 0.1 * image.std(), image.shape),
+        "flip": lambda image: image[:, ::-1],
+        "shift": lambda image: shift(image, (2, -1), order=1, mode="nearest"),
+        "brightness": louder,
+        "all": lambda image: (
+            louder(shift(image[:, ::-1], (-1, 2), order=1, mode="nearest"))
+            + rng.normal(0, 5, image.shape)
+        ),
+    }
+
+
+def test_a_few_copies_among_many_fresh_cases_are_caught_whatever_was_done_to_them(slices, real):
+    fresh = views(slices, 2 * SIDE, "s")
+    changes = copies(slices, np.random.default_rng(0))
+    made = list(fresh[len(changes) :])
+    for n, (name, change) in enumerate(changes.items()):
+        image, labels = slices[3 * n]
+        made.append(seen(name, change(image).astype(np.float32), labels))
+    found, rows, report = searched(made, real)
+    assert found["verdict"] == "leak"
+    near = {row["case"]: row["train_case"] for row in rows if row["line"] == "whole"}
+    caught = {row["case"] for row in rows if row["too_near"] and row["line"] == "whole"}
+    assert {name: near[name] for name in changes} == {
+        name: f"t{3 * n}" for n, name in enumerate(changes)
+    }
+    assert caught == set(changes)
+    assert report["lines"]["whole"]["copies"]["holdout"] == 0
+
+
+def test_an_independent_sample_of_patients_passes(slices, real):
+    found, rows, report = searched(views(slices, 2 * SIDE, "s"), real)
+    assert found["verdict"] == "pass", found
+    assert not any(row["too_near"] for row in rows)
+    assert found["needed"] is None
+    share = report["lines"]["whole"]["nearer_to_train"]
+    assert share["interval"][0] < 0.5 < share["interval"][1]
+
+
+@pytest.mark.slow
+def test_a_set_that_leans_on_its_training_patients_is_caught_without_a_single_copy(slices, real):
+    rng = np.random.default_rng(1)
+    made = []
+    for n in range(SIDE):
+        image = 0.6 * slices[n][0] + 0.4 * slices[(n + 1) % SIDE][0]
+        made.append(
+            seen(f"s{n}", (image + rng.normal(0, 30, image.shape)).astype(np.float32), slices[n][1])
+        )
+    found, _, report = searched(made, real)
+    assert found["verdict"] == "leak"
+    assert report["exchange"]["p"] < 0.01
+    assert report["lines"]["whole"]["membership"]["interval"][0] > 0.5
+
+
+@pytest.mark.slow
+def test_a_lesion_pasted_from_a_training_patient_into_another_scan_is_caught(slices, real):
+    made = []
+    for n in range(SIDE):
+        image, labels = (part.copy() for part in slices[2 * SIDE + n])
+        if n < 5 and (slices[n][1] == 2).sum() >= 8:
+            there = slices[n][1] == 2
+            image[there], labels[labels == 2], labels[there] = slices[n][0][there], 1, 2
+        made.append(seen(f"s{n}", image, labels))
+    _, rows, _ = searched(made, real)
+    near = {r["case"]: r["train_case"] for r in rows if r["line"] == "lesion"}
+    pasted = [n for n in range(5) if (slices[n][1] == 2).sum() >= 8]
+    assert pasted
+    assert sum(near[f"s{n}"] == f"t{n}" for n in pasted) >= 0.8 * len(pasted)
+
+
+def write(root, cases, prefix):
+    writer = open_writer("slices", root, ("ct",), KNOWN["lits"])
+    for n, (image, labels) in enumerate(cases):
+        name = f"{prefix}{n}x"
+        affine = np.diag([-13.0, -13.0, 1.0, 1.0])
+        writer.write(Scan(name, image.T[None, :, :, None], affine, ("ct",), labels.T[:, :, None]))
+    writer.close()
+    return root
+
+
+@pytest.fixture(scope="module")
+def folders(slices, tmp_path_factory):
+    root = tmp_path_factory.mktemp("sets")
+    flipped = [(image[:, ::-1], labels[:, ::-1]) for image, labels in slices[:6]]
+    return {
+        "train": write(root / "train", slices[:7], "t"),
+        "holdout": write(root / "holdout", slices[7:12], "h"),
+        "copies": write(root / "copies", flipped, "s"),
+        "fresh": write(root / "fresh", slices[12:18], "s"),
+    }
+
+
+def test_too_few_cases_are_inconclusive_and_it_says_how_many_would_do(folders, tmp_path):
+    out, steps = tmp_path / "out", []
+    found = audit(
+        folders["fresh"], folders["train"], folders["holdout"], out,
+        progress=lambda *step: steps.append(step),
+    )  # fmt: skip
+    assert found["verdict"] == "inconclusive"
+    assert min(found["needed"].values()) >= 20
+    assert any("too few" in reason for reason in found["reasons"])
+    text = (out / "audit.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == found
+    assert steps[0][:2] == (0, 18)
+    assert found["sets"]["training"]["patients_measured"] == 7
+    page = (out / "audit.html").read_text()
+    stripped = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", page)
+    assert not re.findall(r"(?:https?:|//[a-z]|<script|<link|@import|url\()", stripped)
+    assert "no guarantee" in page
+    assert "not a medical device" in page.lower()
+    pictures = sorted(path.name for path in (out / "pairs").iterdir())
+    assert len(pictures) == len(found["pairs"])
+    assert page.count("data:image/png;base64,") == len(pictures)
+
+
+def test_flipped_copies_are_a_leak_even_among_few(folders, tmp_path):
+    found = audit(
+        folders["copies"], folders["train"], folders["holdout"], tmp_path / "out", pictures=False
+    )
+    assert found["verdict"] == "leak"
+    assert found["lines"]["whole"]["copies"]["train"] >= 5
+    assert not (tmp_path / "out" / "pairs").exists()
+    again = audit(folders["copies"], folders["train"], folders["holdout"])
+    assert again == found
+
+
+def test_patients_on_both_sides_are_refused(folders, slices, tmp_path):
+    with pytest.raises(DataError, match=r"7 patients are in the training and in the hold-out set"):
+        audit(folders["fresh"], folders["train"], folders["train"], tmp_path / "out")
+    renamed = write(tmp_path / "renamed", slices[6:11], "h")
+    with pytest.raises(DataError, match="h0x: hold-out and training case t6x are one image"):
+        audit(folders["fresh"], folders["train"], renamed, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_in_a_file_is_a_leak(folders, tmp_path):
+    import shutil
+
+    synthetic = shutil.copytree(folders["fresh"], tmp_path / "named")
+    (synthetic / "notes.json").write_text('{"PatientName": "Jane Doe"}')
+    found = audit(synthetic, folders["train"], folders["holdout"])
+    assert found["verdict"] == "leak"
+    assert found["metadata"]["identifying"] == 1
+    assert any("name a patient" in reason for reason in found["reasons"])
+
+
+@pytest.mark.slow
+def test_volumes_are_searched_as_slices_are(tmp_path):
+    def phantoms(root, seeds, prefix, change=lambda image: image):
+        writer = open_writer("nnunet", root, ("ct",), KNOWN["lits"])
+        for seed in seeds:
+            scan = make_phantom("liver", (8, seed), (24, 24, 12)).scan
+            name = f"{prefix}{seed:03d}"
+            image, labels = change(scan.image), change(scan.labels[None])[0]
+            writer.write(Scan(name, image, scan.affine, ("ct",), labels, patient=name))
+        writer.close()
+        return root
+
+    train = phantoms(tmp_path / "train", range(24), "t")
+    holdout = phantoms(tmp_path / "holdout", range(24, 48), "h")
+    copied = phantoms(tmp_path / "made", range(6), "s", lambda image: image[:, ::-1])
+    found = audit(copied, train, holdout)
+    assert found["verdict"] == "leak"
+    assert found["lines"]["whole"]["copies"]["train"] == 6
+    fresh = phantoms(tmp_path / "fresh", range(48, 72), "s")
+    assert audit(fresh, train, holdout)["verdict"] != "leak"
