@@ -15,7 +15,6 @@ Dice over the batch, as in nnU-Net (Isensee et al. 2021), whose learning rate fa
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,15 +27,10 @@ from torch import nn
 
 from scansmith import losses
 from scansmith.evaluate.augment import Augmentation, augmented
+from scansmith.evaluate.learning import Samples, learn, lone_player, loop_settings
 from scansmith.evaluate.segmenter_networks import SegmenterNumbers, network_of, values_of
 from scansmith.game import Game, Player, Scene, Terms
 from scansmith.scan import Batch, DataError
-from scansmith.settings import TrainSettings
-from scansmith.train.checkpoint import load_weights
-from scansmith.train.loop import choose_device, fit
-
-Samples = Callable[[int], Batch]
-"""Step (1, 2, ...) -> the batch that is learned from in it, a function of the step alone."""
 
 CHUNK = 2**21  # pixels predicted at a time; 100 channels of them in float32 are 0.8 GB
 
@@ -90,16 +84,7 @@ class Segmentation(Game):
 
     def players(self) -> list[Player]:
         """The network alone."""
-        return [
-            Player(
-                "segmenter",
-                (self.network,),
-                self.loss,
-                learning_rate=self.numbers.learning_rate,
-                betas=(0.9, 0.999),
-                rate=lambda step: (1 - (step - 1) / self.steps) ** self.numbers.fall,
-            )
-        ]
+        return [lone_player("segmenter", self.network, self.loss, self.numbers, self.steps)]
 
     def loss(self, scene: Scene) -> Terms:
         """Cross-entropy and soft Dice."""
@@ -142,7 +127,6 @@ def train_segmenter(
     torch.manual_seed(seed)
     network = network_of(numbers, dims, channels, structures)
     game = Segmentation(network, numbers, steps, augmentation, spacing_mm)
-    settings = _loop_settings(numbers, steps, seed)
     facts = {
         "segmenter": {"dims": dims, "channels": channels, "structures": list(structures)},
         "numbers": numbers.facts(),
@@ -150,35 +134,8 @@ def train_segmenter(
         "training": {"steps": steps, "seed": seed, "spacing_mm": list(spacing_mm)},
         "samples": dict(record or {}),
     }
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = run or Path(scratch)
-        fit(
-            game,
-            lambda step: {"labelled": samples(step)},
-            folder,
-            settings,
-            record=facts,
-            resume=True,
-            progress=progress,
-        )
-        weights = load_weights(folder, ema=numbers.ema > 0)
-    game.load_state_dict(weights)
+    learn(game, samples, loop_settings(numbers, steps, seed), facts, run, progress)
     return Segmenter(network.eval(), tuple(structures))
-
-
-def _loop_settings(numbers: SegmenterNumbers, steps: int, seed: int) -> TrainSettings:
-    return TrainSettings(
-        steps=steps,
-        seed=seed,
-        ema=numbers.ema,
-        precision=numbers.precision,
-        device=str(choose_device(numbers.device)),
-        threads=numbers.threads,
-        checkpoint_every=500,
-        keep=1,
-        log_every=50,
-        sample_at=(),
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,15 +7,16 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from scansmith.evaluate.learning import Learning
 from scansmith.nets.cascade import Cascade
 from scansmith.nets.context_unet import ContextUNet
 from scansmith.nets.fcn import FCN, STAGES
 from scansmith.nets.segmenter import SegmenterUNet
 from scansmith.scan import SettingsError
-from scansmith.settings import Section, number
+from scansmith.settings import number
 
 
-class SegmenterNumbers(Section):
+class SegmenterNumbers(Learning):
     """The network and its training."""
 
     network: Literal["unet", "fcn", "isensee", "cascade"] = number(
@@ -28,14 +29,6 @@ class SegmenterNumbers(Section):
     nested: tuple[str, ...] = number(
         (), "cascade: structures, outermost first; empty: in the label table's order"
     )
-    learning_rate: float = number(2e-3, "Adam, at the start", gt=0)
-    fall: float = number(0.9, "power by which the rate falls to 0", "nnU-Net", ge=0)
-    ema: float = number(
-        0.99, "decay of the averaged weights that are used; 0: the last", ge=0, lt=1
-    )
-    precision: Literal["fp32", "bf16"] = number("fp32", "of training")
-    device: str = number("auto", "cpu, cuda, ...; auto: cuda when there is one")
-    threads: int = number(0, "CPU threads; 0 leaves PyTorch's choice", ge=0)
 
     def facts(self) -> dict[str, Any]:
         """What decides the result of a training, JSON-able: the chosen network's numbers alone."""

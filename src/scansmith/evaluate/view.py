@@ -136,6 +136,15 @@ def shared_labels(labels: np.ndarray, shared: Shared, table: LabelTable) -> np.n
     return indices.astype(np.uint8)[table.encode(labels)]
 
 
+def lesion_indices(structures: Sequence[str], lesion: Sequence[str] | None) -> tuple[int, ...]:
+    """Which structures of one set are the lesion, by the rule of `share`. Raises DataError."""
+    problems: list[Problem] = []
+    found, _ = _lesion(tuple(structures), lesion, problems)
+    if problems:
+        raise DataError(problems)
+    return found
+
+
 def files_of(files: CaseFiles, modalities: Sequence[str]) -> CaseFiles:
     """The files of these modalities alone; a file that holds several modalities stays whole."""
     if len(set(files.images.values())) < len(files.images):
