@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import binary_dilation
 
 from scansmith.data.store import Store
 from scansmith.evaluate.label_value import label_value_dice, label_value_mse
@@ -39,6 +40,7 @@ from scansmith.studies.registration import Options, Shown, real_slices, syntheti
 from scansmith.studies.tables import cell, summary, table
 
 REAL = "real"
+RIM = 3  # pixels
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def segmenters(store: Store, asked: Asked, out: Path) -> list[Segmenter]:
 
 def scores(one: Shown, judges: Sequence[Segmenter], modalities: Sequence[str]) -> dict[str, float]:
     """The measures of one slice that shows a lesion."""
-    truth, brain = one.labels, one.brain
+    truth = one.labels
+    rim = binary_dilation(truth > 0, iterations=RIM) & (truth == 0) & one.brain
     errors, values, row = [], [], {}
     for number, (modality, judge) in enumerate(zip(modalities, judges, strict=True)):
         image = one.images[number]
@@ -102,8 +105,8 @@ def scores(one: Shown, judges: Sequence[Segmenter], modalities: Sequence[str]) -
         errors.append(label_value_mse(truth, said))
         values.append(label_value_dice(truth, said))
         row[f"Dice, {modality}"] = dice_of_masks(truth > 0, said > 0)
-        inside, around = image[truth > 0], image[brain & (truth == 0)]
-        row[f"contrast, {modality}"] = float(inside.mean() - around.mean())
+        around = image[rim].mean() if rim.any() else np.nan
+        row[f"contrast, {modality}"] = float(image[truth > 0].mean() - around)
     whole = {"MSE": float(np.mean(errors)), "Dice": float(np.mean(values))}
     return whole | row
 
@@ -130,7 +133,7 @@ def study(
             row = scores(one, judges, store.facts.modalities)
             by_patient.setdefault(one.patient, []).append(row)
         means = [
-            {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+            {key: float(np.nanmean([row[key] for row in rows])) for key in rows[0]}
             for rows in by_patient.values()
         ]
         told = summary(means, list(by_patient))
