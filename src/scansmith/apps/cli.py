@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from scansmith import __version__
 from scansmith.apps.data_verbs import data
+from scansmith.apps.judge_verbs import judging
 from scansmith.apps.options import (
     Config,
     Device,
@@ -29,7 +30,7 @@ from scansmith.apps.options import (
 )
 from scansmith.apps.progress import shown
 from scansmith.apps.reader_verbs import reader_study
-from scansmith.scan import ScansmithError, SettingsError
+from scansmith.scan import ScansmithError
 
 
 class _InOrder(TyperGroup):
@@ -56,6 +57,7 @@ app = typer.Typer(
     epilog="Research use only. Not a medical device.",
 )
 app.add_typer(data, name="data")
+app.add_typer(judging)
 app.add_typer(reader_study, name="reader-study")
 
 
@@ -260,202 +262,6 @@ def translate(
 
     made = translate_scan(run, scan, to, out, modality=modality, device=device)
     typer.echo(f"drawn {to} and preview.png in {made}")
-
-
-@app.command(epilog="Example: [cyan]scansmith evaluate Dataset003_Liver synthetic --out report[/]")
-def evaluate(
-    real: Annotated[Path, typer.Argument(metavar="REAL", help="data set on disk")],
-    synthetic: Annotated[
-        Path, typer.Argument(metavar="SYNTHETIC", help="data set on disk, anybody's")
-    ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="where metrics.json and report.html go")],
-    lesion: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="STRUCTURE",
-            help="what counts as the lesion; default: found by name; repeatable",
-        ),
-    ] = None,
-    window: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            metavar="LOW HIGH",
-            help="intensities that count, in the images' units; others are clipped",
-        ),
-    ] = None,
-    data_range: Annotated[
-        float | None,
-        typer.Option(metavar="WIDTH", help="for PSNR and SSIM; without --window, nothing is cut"),
-    ] = None,
-    features: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="safetensors of a feature network, for FID-like distance"
-        ),
-    ] = None,
-    pairs: Annotated[
-        Literal["auto", "none"],
-        typer.Option(help="auto: case by case where provenance.jsonl or the names say so"),
-    ] = "auto",
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="at most so many cases of each set")
-    ] = None,
-    seed: Seed = 0,
-    faithfulness: Annotated[
-        bool,
-        typer.Option(
-            "--faithfulness",
-            help="train a segmenter on real cases; does it find the synthetic labels? Minutes",
-        ),
-    ] = False,
-    steps: Annotated[int, typer.Option(min=1, help="of the segmenter's training")] = 1000,
-) -> None:
-    """Compare a synthetic data set with a real one; case by case where they are paired."""
-    from scansmith.evaluate import evaluate as measure
-
-    try:
-        with shown("evaluate") as progress:
-            measure(
-                real,
-                synthetic,
-                out,
-                lesion=lesion or None,
-                window=window,
-                data_range=data_range,
-                features=features,
-                pairs=pairs,
-                limit=limit,
-                seed=seed,
-                faithfulness=faithfulness,
-                steps=steps,
-                progress=progress,
-            )
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on with the segmenter's training", err=True)
-        raise typer.Exit(130) from None
-    typer.echo(f"report in {out / 'report.html'}, numbers in {out / 'metrics.json'}")
-
-
-@app.command(
-    epilog="Example: [cyan]scansmith study mm-gan/help --data MY_BRAINS --out study --seeds 3[/]"
-)
-def study(
-    spec: Annotated[
-        str, typer.Argument(metavar="SPEC", help="PAPER/ITEM (see --list) or a YAML file")
-    ] = "",
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="data set on disk")] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="the study's folder; given again, it goes on")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="how many, from 0")] = 3,
-    jobs: Annotated[int, typer.Option(min=1, help="processes at once")] = 1,
-    patients: Annotated[
-        int, typer.Option(min=0, metavar="N", help="learn from N training patients; 0: all")
-    ] = 0,
-    data_sets: Annotated[
-        list[str] | None,
-        typer.Option("--data-set", metavar="NAME=VALUE", help="one setting of preparing"),
-    ] = None,
-    segmenter_sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="of segmenters, for example steps=2000"),
-    ] = None,
-    show: Annotated[bool, typer.Option("--list", help="the studies there are, and leave")] = False,
-) -> None:
-    """Do synthetic scans help? Train generators and segmenters on a split by patient; compare."""
-    from scansmith.apps.tables import study_table
-    from scansmith.studies.run import run_study
-
-    if show:
-        _print(study_table())
-        return
-    if not spec or data is None or out is None:
-        raise SettingsError(
-            "study: expected SPEC, --data and --out. For example scansmith study mm-gan/help "
-            "--data MY_BRAINS --out study; the studies there are: scansmith study --list."
-        )
-    run_study(
-        spec,
-        data,
-        out,
-        seeds=range(seeds),
-        jobs=jobs,
-        patients=patients,
-        data_sets=data_sets or (),
-        segmenter_sets=segmenter_sets or (),
-        tell=typer.echo,
-    )
-    typer.echo((out / "results.md").read_text(encoding="utf-8"))
-
-
-@app.command(
-    epilog="Example: [cyan]scansmith audit synthetic --train TRAIN --holdout HOLDOUT --out audit[/]"
-)
-def audit(
-    synthetic: Annotated[
-        Path, typer.Argument(metavar="SYNTHETIC", help="data set on disk, anybody's")
-    ],
-    train: Annotated[
-        Path, typer.Option(metavar="REAL", help="the real cases that the generator was trained on")
-    ],
-    holdout: Annotated[
-        Path, typer.Option(metavar="REAL", help="real cases of other patients, never shown to it")
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="where audit.json, audit.html and pairs/ go"),
-    ] = None,
-    lesion: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="STRUCTURE",
-            help="what counts as the lesion; default: found by name; repeatable",
-        ),
-    ] = None,
-    features: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="safetensors of a feature network, for the embedding"),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="at most so many cases of each set; misses copies"),
-    ] = None,
-    pictures: Annotated[
-        bool,
-        typer.Option("--pictures/--no-pictures", help="show the nearest pairs (real patients)"),
-    ] = True,
-    seed: Seed = 0,
-) -> None:
-    """Search a synthetic data set for what it gives away about the patients it was learned from.
-
-    The verdict is pass, leak or inconclusive; the exit code is 0 for each of them. A pass is no
-    guarantee: docs/privacy.md.
-    """
-    from scansmith.evaluate import audit as search
-
-    with shown("audit") as progress:
-        found = search(
-            synthetic,
-            train,
-            holdout,
-            out,
-            lesion=lesion or None,
-            features=features,
-            limit=limit,
-            pictures=pictures,
-            seed=seed,
-            progress=progress,
-        )
-    typer.echo(f"verdict: {found['verdict']}")
-    for reason in found["reasons"]:
-        typer.echo(f"- {reason}")
-    if found["needed"]:
-        words = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in found["needed"].items())
-        typer.echo(f"- About this many would do: {words}.")
-    if found["verdict"] == "pass":
-        typer.echo("A pass is no guarantee and no proof of anonymity.")
-    if out is not None:
-        typer.echo(f"page in {out / 'audit.html'}, numbers in {out / 'audit.json'}")
 
 
 @app.command(epilog="Example: [cyan]scansmith demo --organ heart[/]")
