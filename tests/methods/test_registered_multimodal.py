@@ -196,10 +196,11 @@ def test_the_brain_has_to_hold_the_label():
     never = itertools.repeat(candidate(0.9, 0, 2))
     with pytest.raises(DataError, match=r"2 pixels lies inside none of 4 .* leaves 1 pixels"):
         holding(never, label, numbers)
-    tried = [candidate(0.2, 0, 3), candidate(0.3, 0, 2), candidate(0.4, 0, 2)] + [
-        candidate(0.9, 0, 4)
+    # Least outside first, then the least error; a critic's favourite may be an odd one.
+    tried = [candidate(0.2, 0.1, 3), candidate(0.3, 0.1, 2), candidate(0.9, 0.2, 2)] + [
+        candidate(0.9, 0.0, 4)
     ] * 5
-    assert nearest(iter(tried), label).record["structure_score"] == pytest.approx(0.4)
+    assert nearest(iter(tried), label).record["structure_score"] == pytest.approx(0.3)
 
 
 def whole_brain(game):
