@@ -14,7 +14,8 @@ from scansmith.scan import RunError, SettingsError
 from scansmith.studies.downstream import Downstream, Place
 from scansmith.studies.downstream_report import as_markdown, summarise, verdict
 from scansmith.studies.run import run_study
-from scansmith.studies.spec import Arm, Spec, find_spec, paper_specs
+from scansmith.studies.spec import Arm, OnDisk, Spec, find_spec, paper_specs
+from scansmith.synthesize.make import synthesize
 
 TINY = """
 title: Do hearts help?
@@ -198,3 +199,25 @@ def test_a_generator_of_other_settings_is_not_taken_for_this_one(hearts, done):
     spec = place.spec.model_copy(update={"generators": {"gan": other}})
     with pytest.raises(RunError, match="generator gan, seed 0"):
         Place(spec, place.data, place.out).trained("gan", 0)
+
+
+def test_a_set_on_disk_is_learned_from_unless_a_test_patient_had_a_part_in_it(
+    hearts, done, tmp_path
+):
+    place = Place(find_spec(str(hearts / "tiny.yaml")), hearts / "raw", hearts / "out")
+    run = place.trained("gan", 0)
+    for split in ("train", "test"):
+        synthesize(run, tmp_path / split, cases=2, seed=0, split=split)
+    arms = {
+        "real": Arm(),
+        "set": Arm(synthetic=0.5, by="ours"),
+        "leak": Arm(synthetic=0.5, by="leaky"),
+    }
+    sets = {"ours": OnDisk(path=tmp_path / "train"), "leaky": OnDisk(path=tmp_path / "test")}
+    spec = place.spec.model_copy(update={"arms": arms, "sets": sets})
+    found = run_study(spec, hearts / "raw", hearts / "out", seeds=(0,), tell=lambda line: None)
+    assert found["arms"]["set"]["dice"]["mean"]["mean"] is not None
+    assert found["arms"]["leak"]["dice"] is None
+    assert "hold something of patients that the study tests on" in found["problems"][0]
+    cases = Downstream(Place(spec, place.data, place.out), 0)._on_disk("ours")
+    assert len(cases) == 2

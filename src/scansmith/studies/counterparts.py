@@ -111,7 +111,7 @@ class Maker:
                 f"{own.path}: is not the store that {run} was trained on any more (fingerprint "
                 f"{own.facts.fingerprint}, expected {wanted}). Put it back, or train again."
             )
-        problems = _differences(own, study) or _leaks(own, study, patients)
+        problems = differences(own, study) or _leaks(own, study, patients)
         if problems:
             raise DataError("\n".join(f"{run}: {problem}" for problem in problems))
         return Maker(name, run, loaded, own)
@@ -213,7 +213,7 @@ def _kept(store: Store, case: Case, first: int) -> Case:
     )
 
 
-def _differences(own: Store, study: Store) -> list[str]:
+def differences(own: Store, study: Store) -> list[str]:
     """Where two stores differ in what a segmenter would notice."""
 
     def facts(store: Store) -> dict[str, object]:

@@ -3,6 +3,7 @@
 A study (see `spec`) is done in one folder, in cells that are kept when they are finished:
 
     store/          the samples; patients are dealt out here, before anything is trained
+    sets/           synthetic sets from elsewhere, brought to the same grid and intensities
     generators/     a run for each generator and seed, trained on the store's training patients
     segmenters/     a run for each arm and seed
     cells/          each test case's Dice, one file for each arm and seed; or why there is none
@@ -30,8 +31,17 @@ from scansmith.evaluate.segmentation import Labelled, Samples, train_segmenter
 from scansmith.scan import DataError, RunError, ScansmithError
 from scansmith.studies.carve_mix import CarveMix
 from scansmith.studies.cells import Scores, cell, file_name
-from scansmith.studies.counterparts import Case, ClassMeans, Maker, labelled, real_cases, told_apart
+from scansmith.studies.counterparts import (
+    Case,
+    ClassMeans,
+    Maker,
+    differences,
+    labelled,
+    real_cases,
+    told_apart,
+)
 from scansmith.studies.label_sampling import LabelSampling
+from scansmith.studies.leakage import check_leakage
 from scansmith.studies.mix import Mix, enhanced, mixed
 from scansmith.studies.spec import COPIES, MEANS, Arm, Spec, words
 from scansmith.synthesize.source import Sources
@@ -199,6 +209,8 @@ class Downstream:
     def _drawn(self, by: str, rounds: int) -> Sequence[Case]:
         if by in self.spec.generators:
             return self.maker(by).edited(rounds, self.seed)
+        if by in self.spec.sets:
+            return self._on_disk(by)
         if by == COPIES:
             names = self.opened.facts.structures
             spacing = next(iter(self.opened.cases.values())).spacing_mm
@@ -212,6 +224,27 @@ class Downstream:
             painter.painted(case, np.random.default_rng([self.seed, number]))
             for number, case in enumerate(self._edited_maps(rounds))
         ]
+
+    def _on_disk(self, name: str) -> list[Case]:
+        """A synthetic set's cases as the study's store would have them.
+
+        Raises:
+            DataError: a test patient had a part in it, it cannot be told, or it does not fit.
+        """
+        given, part = self.spec.sets[name], self.spec.data
+        check_leakage(given.path, self.opened, runs=given.runs, learned=given.learned or None)
+        store = prepare(
+            given.path,
+            self.place.out / "sets" / file_name(name),
+            part.method,
+            preset=part.preset,
+            sets=[*words(part.sets), *self.place.extra, "data.split=1,0,0"],
+            workers=1,
+        )
+        problems = differences(store, self.opened)
+        if problems:
+            raise DataError("\n".join(f"{given.path}: {problem}" for problem in problems))
+        return real_cases(store, "train")
 
     def _edited_maps(self, rounds: int) -> Iterator[Case]:
         """The real cases' label maps, edited as the recipe says, under their old images."""
@@ -243,6 +276,8 @@ class Downstream:
         by: Any = arm.by
         if arm.by in self.spec.generators:
             by = self.spec.generators[arm.by].model_dump(mode="json")
+        elif arm.by in self.spec.sets:
+            by = self.spec.sets[arm.by].model_dump(mode="json")
         lesions = [list(self.spec.lesion), list(self.spec.organ)] if arm.by == COPIES else []
         return {
             "arm": arm.model_dump(mode="json"),

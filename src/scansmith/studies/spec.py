@@ -52,10 +52,20 @@ class Generator(Section):
     sets: dict[str, Any] = Field(default_factory=dict, description="its settings by name")
 
 
+class OnDisk(Section):
+    """A synthetic data set that was made before, by this program or another."""
+
+    path: Path = number(..., "its folder")
+    learned: tuple[str, ...] = number(
+        (), "patients that its generator learned from, where provenance.jsonl does not tell"
+    )
+    runs: tuple[Path, ...] = number((), "runs that made it, if they learned from another store")
+
+
 class Arm(Plan):
     """What one segmenter learns from: amounts and order as in `Plan`."""
 
-    by: str = number("", "who makes the synthetic samples: a generator, or a baseline")
+    by: str = number("", "whose synthetic samples: a generator's, a set's or a baseline's")
     augment: bool = number(True, "classical augmentation of all that is drawn")
 
     @property
@@ -96,6 +106,7 @@ class Spec(Section):
     about: str = number("", "what is compared, and what differs from the paper")
     data: DataPart = DataPart()
     generators: dict[str, Generator] = Field(default_factory=dict, description="name -> training")
+    sets: dict[str, OnDisk] = Field(default_factory=dict, description="name -> set on disk")
     arms: dict[str, Arm] = Field(default_factory=dict, description="name -> what is learned from")
     reference: str = number("real", "the arm that others are compared with")
     classical: str = number("", "the arm of classical augmentation; empty: the reference")
@@ -106,17 +117,14 @@ class Spec(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Spec:
-        known = (*self.generators, *BASELINES)
+        known = (*self.generators, *self.sets, *BASELINES)
         wrong = [
             f"arms.{name}.by: found {arm.by!r}, expected one of {', '.join(known)}"
             for name, arm in self.arms.items()
             if (arm.by not in known if arm.synthetic else arm.by)
         ]
-        wrong += [
-            f"generators.{name}: is a baseline's name"
-            for name in BASELINES
-            if name in self.generators
-        ]
+        twice = [name for name in {*known} if known.count(name) > 1]
+        wrong += [f"{name}: is the name of two makers, expected one" for name in sorted(twice)]
         for role in ("reference", "classical"):
             name = getattr(self, role)
             if name not in self.arms and (name or role == "reference"):
