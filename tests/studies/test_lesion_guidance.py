@@ -5,7 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from scansmith.data.layouts import find_layout
 from scansmith.data.phantom import write_phantoms
+from scansmith.data.write import open_writer
+from scansmith.io.scans import read_scan
 from scansmith.scan import DataError
 from scansmith.studies import lesion_guidance
 from scansmith.studies.lesion_guidance import Asked, scores, study
@@ -78,3 +81,14 @@ def test_the_command_measures_sets_beside_the_stores_patients(tmp_path, capsys):
         tmp_path / "made7", store, lesion_guidance.Options(slices=8)
     )
     assert max(one.labels.max() for one in slices) <= 3
+    # nnU-Net numbers without gaps: enhancing is 3 in its files, and still the fourth index here.
+    files = {case.case: case for case in find_layout(tmp_path / "made7").cases}
+    writer = open_writer("nnunet", tmp_path / "anew", store.facts.modalities, store.table)
+    for case in files.values():
+        writer.write(read_scan(case))
+    writer.close()
+    anew = lesion_guidance.synthetic_slices(
+        tmp_path / "anew", store, lesion_guidance.Options(slices=8)
+    )
+    for one, other in zip(slices, anew, strict=True):
+        np.testing.assert_array_equal(one.labels, other.labels)

@@ -32,6 +32,7 @@ from scansmith.evaluate.information import information
 from scansmith.evaluate.registration import agreement, edges, moved_apart
 from scansmith.evaluate.view import oriented
 from scansmith.io.scans import read_scan
+from scansmith.labels.table import LabelTable
 from scansmith.nets.structure_map import background_mask
 from scansmith.scan import DataError, Scan
 from scansmith.studies.tables import cell, summary, table
@@ -107,12 +108,14 @@ def synthetic_slices(root: Path, store: Store, options: Options, lesion: int = 0
     found = []
     for files in dataset.cases:
         scan = oriented(read_scan(files))
-        ill = [one for one in _slices_of(scan, store) if (one.labels > 0).sum() >= lesion]
+        shown = _slices_of(scan, store, dataset.table or store.table)
+        ill = [one for one in shown if (one.labels > 0).sum() >= lesion]
         found += _spread(ill, options)
     return found
 
 
-def _slices_of(scan: Scan, store: Store) -> Iterator[Shown]:
+def _slices_of(scan: Scan, store: Store, table: LabelTable) -> Iterator[Shown]:
+    """The slices of a scan; its labels are values of `table`, which may number them anew."""
     encoded = []
     for number, modality in enumerate(store.facts.modalities):
         raw = scan.image[scan.modalities.index(modality)].T
@@ -124,7 +127,8 @@ def _slices_of(scan: Scan, store: Store) -> Iterator[Shown]:
     if scan.labels is None:
         labels = np.zeros(images[:, 0].shape, dtype=np.uint8)
     else:
-        labels = store.table.encode(scan.labels.T)
+        indices = np.array([store.table.index(name) for name in table.structures], dtype=np.uint8)
+        labels = indices[table.encode(scan.labels.T)]
     for image, label in zip(images, labels, strict=True):
         yield Shown(scan.patient or scan.case, image, label)
 
