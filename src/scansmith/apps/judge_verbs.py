@@ -13,6 +13,13 @@ from scansmith.scan import SettingsError
 
 judging = typer.Typer()
 
+Lesion = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="STRUCTURE", help="what counts as the lesion; default: found by name; repeatable"
+    ),
+]
+
 
 @judging.command(
     epilog="Example: [cyan]scansmith evaluate Dataset003_Liver synthetic --out report[/]"
@@ -23,13 +30,7 @@ def evaluate(
         Path, typer.Argument(metavar="SYNTHETIC", help="data set on disk, anybody's")
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="where metrics.json and report.html go")],
-    lesion: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="STRUCTURE",
-            help="what counts as the lesion; default: found by name; repeatable",
-        ),
-    ] = None,
+    lesion: Lesion = None,
     window: Annotated[
         tuple[float, float] | None,
         typer.Option(
@@ -161,13 +162,7 @@ def audit(
         Path | None,
         typer.Option(metavar="DIR", help="where audit.json, audit.html and pairs/ go"),
     ] = None,
-    lesion: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="STRUCTURE",
-            help="what counts as the lesion; default: found by name; repeatable",
-        ),
-    ] = None,
+    lesion: Lesion = None,
     features: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="safetensors of a feature network, for the embedding"),

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from scansmith.evaluate.overlap import MEAN, by_patient, finite_mean
 from scansmith.io.atomic import write_bytes
 from scansmith.studies.cells import Scores
-from scansmith.studies.label_use_report import over_seeds, share
+from scansmith.studies.label_use_report import over_seeds, percent, share
 from scansmith.studies.spec import Spec
 from scansmith.studies.tables import cell, summary, table
 
@@ -122,7 +122,9 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         row = [name, *(cell(told["dice"][m]) for m in measures), each]
         for other in others:
             against = told[roles[other]]
-            row += [cell(against["above"][MEAN]), _percent(against)] if against else ["", ""]
+            row += (
+                [cell(against["above"][MEAN]), percent(against["share"])] if against else ["", ""]
+            )
         rows.append(row)
     head = ["learned from", *measures, "each seed"]
     for other in others:
@@ -193,14 +195,3 @@ def save_plot(result: Mapping[str, Any], path: Path) -> None:
 
 def _summary(rows: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     return summary([dict(row) for row in rows.values()], list(rows))
-
-
-def _percent(against: Mapping[str, Any]) -> str:
-    found = against["share"]
-    if found["mean"] is None:
-        return "-"
-    text = f"{found['mean']:.1f}"
-    if found["interval"] is None:
-        return text
-    low, high = found["interval"]
-    return f"{text} ({low:.1f} to {high:.1f})"

@@ -109,7 +109,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
                     arm,
                     *(cell(found["dice"][name]) for name in measures),
                     ", ".join("-" if v is None else f"{v:.3f}" for v in found["each seed"]),
-                    _percent(found["share of real"]),
+                    percent(found["share of real"]),
                     "" if arm == REAL else cell(found["above real"][MEAN]),
                 ]
                 for arm, found in arms.items()
@@ -207,7 +207,8 @@ def _number(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _percent(found: Mapping[str, Any]) -> str:
+def percent(found: Mapping[str, Any]) -> str:
+    """What `share` found, as a table has it."""
     if found["mean"] is None:
         return "-"
     text = f"{found['mean']:.1f}"
