@@ -117,6 +117,7 @@ def test_arms_see_real_samples_as_often_or_take_as_many_steps(hearts, done):
     # 10 real samples and 30 synthetic ones: four times the steps; synthetic alone: the steps asked
     assert arms.steps(both, 10) == 2 * 4
     assert arms.steps(Arm(real=0, synthetic=1, by="gan"), 10) == 2
+    assert arms.steps(Arm(times=4), 10) == arms.steps(both, 10)  # a control that trains as long
     held = place.spec.segmenters.model_copy(update={"hold": "iterations"})
     even = Place(place.spec.model_copy(update={"segmenters": held}), place.data, place.out)
     assert Downstream(even, 0).steps(both, 10) == 2

@@ -186,9 +186,10 @@ class Downstream:
     def steps(self, arm: Arm, real: int) -> int:
         """Steps of an arm: as many as the reference's, or as keep the real samples' exposure."""
         told, sizes = self.spec.segmenters, arm.plan.sizes(real)
-        if told.hold == "iterations" or not sizes["real"]:
-            return told.steps
-        return round(told.steps * sum(sizes.values()) / sizes["real"])
+        steps = told.steps * arm.times
+        if told.hold == "real" and sizes["real"]:
+            steps *= sum(sizes.values()) / sizes["real"]
+        return max(1, round(steps))
 
     def made(self, arm: Arm, real: int) -> Labelled:
         """The synthetic samples that an arm may draw on, in rounds of about one a real case."""
