@@ -77,7 +77,9 @@ def test_what_is_finished_is_not_done_again(hearts, done):
     assert len(cells) == 8
     before = [path.stat().st_mtime_ns for path in cells]
     cells[0].unlink()  # one is missing: it alone is done
-    again = run_study(str(hearts / "tiny.yaml"), hearts / "raw", hearts / "out", seeds=(0, 1))
+    again = run_study(
+        str(hearts / "tiny.yaml"), hearts / "raw", hearts / "out", seeds=(0, 1), jobs=2
+    )
     assert [path.stat().st_mtime_ns for path in cells[1:]] == before[1:]
     assert again == done
 
@@ -106,6 +108,7 @@ def test_a_folder_of_another_study_is_refused(hearts, done):
 
 def test_fewer_patients_are_the_generators_only_ones(hearts, tmp_path):
     place = Place(find_spec(str(hearts / "tiny.yaml")), hearts / "raw", tmp_path, patients=1)
+    place.store()
     arms = Downstream(place, 0)
     assert len({case.patient for case in arms.real}) == 1
     assert {case.patient for case in arms.maker("gan").edited(1, 0)} == {arms.real[0].patient}

@@ -103,7 +103,7 @@ def study(
         Path | None, typer.Option(metavar="DIR", help="the study's folder; given again, it goes on")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="how many, from 0")] = 3,
-    jobs: Annotated[int, typer.Option(min=1, help="processes at once")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="seeds at once, a process each")] = 1,
     patients: Annotated[
         int, typer.Option(min=0, metavar="N", help="learn from N training patients; 0: all")
     ] = 0,

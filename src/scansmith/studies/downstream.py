@@ -80,6 +80,18 @@ class Place:
             self.data, self.out / "store", part.method, preset=part.preset, sets=sets, workers=1
         )
 
+    def store_of(self, name: str) -> Store:
+        """A synthetic set from elsewhere, prepared as the real scans are."""
+        part = self.spec.data
+        return prepare(
+            self.spec.sets[name].path,
+            self.out / "sets" / file_name(name),
+            part.method,
+            preset=part.preset,
+            sets=[*words(part.sets), *self.extra, "data.split=1,0,0"],
+            workers=1,
+        )
+
     def run_of(self, generator: str, seed: int) -> Path:
         """The folder of a generator's run."""
         return self.out / "generators" / file_name(f"{generator} seed{seed}")
@@ -111,11 +123,11 @@ class Place:
 
 
 class Downstream:
-    """The arms of a study under one seed."""
+    """The arms of a study under one seed; its store has been prepared."""
 
     def __init__(self, place: Place, seed: int):
         self.place, self.spec, self.seed = place, place.spec, seed
-        self.opened = place.store()
+        self.opened = Store.open(place.out / "store")
         self.structures, self.seen_as = told_apart(self.opened.facts.structures)
         self._made: dict[str, list[Case]] = {}
 
@@ -232,16 +244,8 @@ class Downstream:
         Raises:
             DataError: a test patient had a part in it, it cannot be told, or it does not fit.
         """
-        given, part = self.spec.sets[name], self.spec.data
+        given, store = self.spec.sets[name], self.place.store_of(name)
         check_leakage(given.path, self.opened, runs=given.runs, learned=given.learned or None)
-        store = prepare(
-            given.path,
-            self.place.out / "sets" / file_name(name),
-            part.method,
-            preset=part.preset,
-            sets=[*words(part.sets), *self.place.extra, "data.split=1,0,0"],
-            workers=1,
-        )
         problems = differences(store, self.opened)
         if problems:
             raise DataError("\n".join(f"{given.path}: {problem}" for problem in problems))
@@ -295,70 +299,33 @@ def run_cells(
 ) -> tuple[dict[str, list[Scores | None]], list[str]]:
     """Every arm under every seed.
 
-    Generators come first, one after the other unless there are several jobs; then the segmenters.
-
     Args:
-        jobs: processes at work at once.
+        jobs: seeds at work at once, each in a process of its own.
     Returns:
         arm -> scores under each seed, None where a cell failed; and what went wrong.
     """
     place.store()  # before the processes, which would all write it
-    generators = [
-        (name, seed)
-        for seed in seeds
-        for name in place.spec.makers
-        if name in place.spec.generators
-    ]
-    cells = [(name, seed) for seed in seeds for name in place.spec.arms]
-    problems = _all(_generator, place, generators, jobs, tell)
-    problems += _all(_cell, place, cells, jobs, tell)
-    found: dict[str, list[Scores | None]] = {}
-    for name in place.spec.arms:
-        rows: list[Scores | None] = []
-        for seed in seeds:
-            kept = None
-            if not any(problem.startswith(f"{name}, seed {seed}:") for problem in problems):
-                with suppress(ScansmithError):
-                    kept = Downstream(place, seed).score(name)
-            rows.append(kept)
-        found[name] = rows
-    return found, problems
-
-
-def _all(
-    work: Callable[[Place, str, int], str],
-    place: Place,
-    items: Sequence[tuple[str, int]],
-    jobs: int,
-    tell: Tell,
-) -> list[str]:
-    """Do it for every item; what went wrong, a line each."""
+    for name in place.spec.sets:
+        with suppress(ScansmithError):  # told by the arms that need it
+            place.store_of(name)
     if jobs <= 1:
-        found = [work(place, *item) for item in items]
+        done = [_arms(place, seed) for seed in seeds]
     else:
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            found = (
-                list(pool.map(work, [place] * len(items), *zip(*items, strict=True)))
-                if items
-                else []
-            )
-    problems = [problem for problem in found if problem]
+            done = list(pool.map(_arms, [place] * len(seeds), seeds))
+    problems = [problem for _, told in done for problem in told]
     for problem in problems:
         tell(problem)
-    return problems
+    return {name: [found[name] for found, _ in done] for name in place.spec.arms}, problems
 
 
-def _generator(place: Place, name: str, seed: int) -> str:
-    try:
-        place.trained(name, seed)
-    except ScansmithError as error:
-        return f"generator {name}, seed {seed}: {error}"
-    return ""
-
-
-def _cell(place: Place, name: str, seed: int) -> str:
-    try:
-        Downstream(place, seed).score(name)
-    except ScansmithError as error:
-        return f"{name}, seed {seed}: {error}"
-    return ""
+def _arms(place: Place, seed: int) -> tuple[dict[str, Scores | None], list[str]]:
+    """Every arm under one seed, so that what a maker made serves all of them; what went wrong."""
+    study, found, problems = Downstream(place, seed), dict[str, Scores | None](), []
+    for name in place.spec.arms:
+        found[name] = None
+        try:
+            found[name] = study.score(name)
+        except ScansmithError as error:
+            problems.append(f"{name}, seed {seed}: {error}")
+    return found, problems
