@@ -37,6 +37,7 @@ from scansmith.methods.ant_gan import AntGan
 from scansmith.scan import DataError
 from scansmith.studies.feature_maps import feature_sheet, joint_tsne, save_map
 from scansmith.studies.healing import Ground, Slices, drawn, healer, mean_fill, unchanged, unit
+from scansmith.studies.named import named_folders
 from scansmith.studies.tables import cell, over_scans, table
 from scansmith.studies.tumour_painting import differences
 from scansmith.workflow import load_run
@@ -236,10 +237,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--layers", default="conv3,block1,deconv1", help="of the feature maps")
     parser.add_argument("--tsne", type=int, default=100, help="slices of each of the four sets")
     given = parser.parse_args(words)
-    runs = {
-        name: [Path(folder) for folder in folders.split(",")]
-        for name, _, folders in (word.partition("=") for word in given.runs)
-    }
+    runs = named_folders(given.runs)
     result = study(runs, given.twins)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "study.json").write_text(

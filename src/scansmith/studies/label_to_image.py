@@ -26,6 +26,7 @@ from scansmith.evaluate.distance import frechet_distance, standardised
 from scansmith.evaluate.features import case_features
 from scansmith.evaluate.spread import compare
 from scansmith.scan import Batch
+from scansmith.studies.named import named_folders
 from scansmith.studies.tables import Slice, by_scan, cell, over_scans, slices_of, table
 from scansmith.workflow import load_run
 
@@ -172,10 +173,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", nargs="+", help="NAME=RUN[,RUN...]")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(words)
-    runs = {
-        name: [Path(folder) for folder in folders.split(",")]
-        for name, _, folders in (word.partition("=") for word in given.runs)
-    }
+    runs = named_folders(given.runs)
     store = Store.open(given.store)
     result = study(store, runs)
     given.out.mkdir(parents=True, exist_ok=True)

@@ -49,6 +49,7 @@ from scansmith.settings import Section, load_settings
 from scansmith.studies.cells import Scores, cell, file_name
 from scansmith.studies.counterparts import Case, ClassMeans, Maker, labelled, real_cases, told_apart
 from scansmith.studies.label_use_report import as_markdown, rows_csv, save_picture, summarise
+from scansmith.studies.named import named_folders
 from scansmith.train.checkpoint import write_json
 
 REAL, CONTROL = "real", "class means + noise"
@@ -313,15 +314,12 @@ def _lazily(build: Callable[[], Samples]) -> Samples:
 
 def _runs(words: Sequence[str]) -> dict[str, list[Path]]:
     """NAME=RUN[,RUN...] by name."""
-    found: dict[str, list[Path]] = {}
-    for word in words:
-        name, _, folders = word.partition("=")
-        if not re.fullmatch(r"[\w.-]+", name) or not folders or name == REAL or name in found:
-            raise SettingsError(
-                f"{word}: expected NAME=RUN[,RUN...], each NAME once, of letters, digits, dots and "
-                f"hyphens, and not {REAL!r}. Name the runs so."
-            )
-        found[name] = [Path(folder) for folder in folders.split(",")]
+    found = named_folders(words)
+    if wrong := [name for name in found if not re.fullmatch(r"[\w.-]+", name) or name == REAL]:
+        raise SettingsError(
+            f"{', '.join(wrong)}: expected names of letters, digits, dots and hyphens, and not "
+            f"{REAL!r}. Name the runs so."
+        )
     return found
 
 

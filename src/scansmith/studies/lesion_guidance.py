@@ -36,6 +36,7 @@ from scansmith.evaluate.segmentation import (
 )
 from scansmith.scan import DataError
 from scansmith.settings import Section, load_settings
+from scansmith.studies.named import named_folders
 from scansmith.studies.registration import Options, Shown, real_slices, synthetic_slices
 from scansmith.studies.tables import cell, summary, table
 
@@ -183,11 +184,11 @@ def main(words: Sequence[str] | None = None) -> None:
     store = Store.open(given.store)
     options = Options(slices=asked.slices, least_brain=given.least_brain)
     sets = {REAL: real_slices(store, given.split, options, lesion=asked.least_lesion)}
-    for name, _, roots in (word.partition("=") for word in given.sets):
+    for name, roots in named_folders(given.sets).items():
         sets[name] = [
             replace(one, patient=f"{root}/{one.patient}")  # two sets may share case names
-            for root in roots.split(",")
-            for one in synthetic_slices(Path(root), store, options, asked.least_lesion)
+            for root in roots
+            for one in synthetic_slices(root, store, options, asked.least_lesion)
         ]
     result = study(sets, segmenters(store, asked, given.out), store, asked)
     (given.out / "study.json").write_text(json.dumps(result, indent=1), encoding="utf-8")

@@ -35,6 +35,7 @@ from scansmith.io.scans import read_scan
 from scansmith.labels.table import LabelTable
 from scansmith.nets.structure_map import background_mask
 from scansmith.scan import DataError, Scan
+from scansmith.studies.named import named_folders
 from scansmith.studies.tables import cell, summary, table
 
 SHIFTS = (0, 1, 2, 4)
@@ -227,8 +228,8 @@ def main(words: Sequence[str] | None = None) -> None:
     options = Options(given.slices, given.least_brain, given.beta, given.smooth)
     store = Store.open(given.store)
     sets = {"real": real_slices(store, given.split, options)}
-    for name, _, root in (word.partition("=") for word in given.sets):
-        sets[name] = synthetic_slices(Path(root), store, options)
+    for name, roots in named_folders(given.sets).items():
+        sets[name] = [one for root in roots for one in synthetic_slices(root, store, options)]
     result = study(sets, options)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "study.json").write_text(json.dumps(result, indent=1), encoding="utf-8")

@@ -24,6 +24,7 @@ import torch
 from scansmith.data.store import Store
 from scansmith.evaluate import fidelity
 from scansmith.scan import DataError
+from scansmith.studies.named import named_folders
 from scansmith.studies.tables import cell, summary, table
 from scansmith.workflow import load_run
 
@@ -147,10 +148,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--slices", type=int, default=8, help="of a patient, at most")
     given = parser.parse_args(words)
-    runs = {
-        name: [Path(folder) for folder in folders.split(",")]
-        for name, _, folders in (word.partition("=") for word in given.runs)
-    }
+    runs = named_folders(given.runs)
     result = study(runs, given.slices)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "study.json").write_text(json.dumps(result, indent=1), encoding="utf-8")

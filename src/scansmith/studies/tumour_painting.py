@@ -33,6 +33,7 @@ from scansmith.labels.place import edit_labels
 from scansmith.methods.magan import Magan, feathered
 from scansmith.scan import Batch, DataError
 from scansmith.studies.contrast import Contrast, contrast_of, contrasts, fills, spread
+from scansmith.studies.named import named_folders
 from scansmith.studies.tables import Slice, by_scan, cell, over_scans, slices_of, summary, table
 from scansmith.workflow import load_run
 
@@ -263,10 +264,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--least-pixels", type=int, default=8, help="tumour pixels of a slice")
     given = parser.parse_args(words)
-    runs = {
-        name: [Path(folder) for folder in folders.split(",")]
-        for name, _, folders in (word.partition("=") for word in given.runs)
-    }
+    runs = named_folders(given.runs)
     result = study(runs, given.least_pixels)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "study.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
