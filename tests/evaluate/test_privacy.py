@@ -114,6 +114,10 @@ def test_an_independent_sample_of_patients_passes(slices, real):
     assert not any(row["too_near"] for row in rows)
     assert found["needed"] is None
     assert report["exchange"]["p"] >= 0.05
+    # Features alone do not call a case a copy; the whole image does.
+    for line, verdict in (("features", "pass"), ("whole", "leak")):
+        report["lines"][line]["copies"]["train"] = 1
+        assert judge(report["lines"], report["exchange"], CLEAN)["verdict"] == verdict
 
 
 @pytest.mark.slow

@@ -219,7 +219,7 @@ def test_a_run_of_another_size_is_refused(parts, tmp_path):
 
 @pytest.mark.parametrize("word", ["real=run", "gan", "a b=run", "gan="])
 def test_names_that_are_none_are_refused(parts, tmp_path, word):
-    with pytest.raises(SettingsError, match="expected (NAME=FOLDER|names)"):
+    with pytest.raises(SettingsError, match=r"expected (NAME=FOLDER|names)"):
         label_use.main([str(parts / "plain"), word, "--out", str(tmp_path)])
 
 
