@@ -149,6 +149,8 @@ class Recipe(_Plain):
             image's surroundings (the value of all its corners, else its minimum; 0 for codecs
             that look at the foreground only).
         balance: "case" draws a case first, then one of its samples; "sample" draws all alike.
+        around: scans are cut to the box round these structures, `margin_mm` wider on each side and
+            widened to the aspect of `size` as far as the scan goes; empty: not cut.
         regions: structures to add where nothing is labelled; None: none.
         tasks: what else can be made than by `edits`: name -> the edits for it.
         split: shares of patients for training, validation and test.
@@ -168,6 +170,8 @@ class Recipe(_Plain):
     min_foreground: float = 0.0
     draws: tuple[Draw, ...] = (Draw(name="real"),)
     balance: Literal["case", "sample"] = "sample"
+    around: tuple[str, ...] = ()
+    margin_mm: float = 0.0
     regions: Regions | None = None
     edits: Edits = Edits(kind="deform")
     tasks: Mapping[str, Edits] = Field(default_factory=dict)

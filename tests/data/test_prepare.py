@@ -452,3 +452,38 @@ def test_a_real_heart_keeps_its_voxels(real_data, tmp_path, recipe):
     scan = store.scan("patient001_frame01", *store.volume("patient001_frame01"))
     np.testing.assert_allclose(scan.affine, original.affine, atol=1e-4)
     np.testing.assert_allclose(scan.image[0], original.get_fdata(), atol=0.01)
+
+
+# --- cut to a structure ---------------------------------------------------------------------------
+
+
+def test_a_cut_scan_keeps_its_structure_where_it_was(livers, tmp_path, recipe):
+    whole = prepare(livers, tmp_path / "whole", recipe(), workers=1)
+    cut = prepare(livers, tmp_path / "cut", recipe(around=("liver", "tumour")), workers=1)
+    for name in cut.cases:
+        (_, before), (_, after) = whole.volume(name), cut.volume(name)
+        for structure in (1, 2):
+            assert (before == structure).sum() == (after == structure).sum()
+            if not (before == structure).any():
+                continue
+            places = []
+            for store, labels in ((whole, before), (cut, after)):
+                at = np.argwhere(labels == structure).mean(axis=0)[::-1]  # W, H, D
+                places.append((np.array(store.cases[name].affine) @ [*at, 1])[:3])
+            np.testing.assert_allclose(places[1], places[0], atol=1e-4)
+    # What lies beyond the box is gone: only the liver's 6 x 8 pixels in the aspect 16 x 12 are left.
+    image, labels = cut.volume("liver_0")
+    air = image[:, 0] == image.min()
+    assert air[labels > 0].sum() == 0
+    assert (~air).sum() < 0.7 * (whole.volume("liver_0")[0] > image.min()).sum()
+
+
+def test_a_scan_without_what_it_is_to_be_cut_to_is_told(livers, tmp_path, recipe):
+    path = livers / "labelsTr" / "liver_2.nii.gz"
+    labels = nib.load(path)
+    voxels = np.asarray(labels.dataobj).copy()
+    voxels[voxels == 2] = 1
+    nib.save(nib.Nifti1Image(voxels, labels.affine), path)
+    with pytest.raises(DataError, match=r"liver_2.*nothing labelled as tumour"):
+        prepare(livers, tmp_path / "store", recipe(around=("tumour",)), workers=1)
+    assert not (tmp_path / "store").exists()

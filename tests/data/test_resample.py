@@ -4,6 +4,7 @@ import pytest
 from scansmith.data.resample import (
     Axis,
     axis_codes,
+    box_round,
     fit_axes,
     from_standard,
     moved_affine,
@@ -63,6 +64,22 @@ def test_the_first_slice_is_the_lowest_and_its_first_pixel_right_and_in_front():
     # RAS: i to the right, j to the front, k to the head; the corner asked for is (max, max, 0)
     turned = to_standard(marker((3, 4, 5), (2, 3, 0)), AXES["RAS"])
     assert np.argwhere(turned)[0].tolist() == [0, 0, 0]
+
+
+def test_a_box_has_its_margin_and_the_aspect_of_the_sample():
+    where = np.zeros((9, 40, 50), dtype=bool)
+    where[3:5, 20:24, 10:30] = True
+    # Margin 4 mm at 5, 1 and 2 mm: 1, 4 and 2 voxels, so 2..6, 16..28 and 8..32: 12 and 48 mm.
+    # A square sample wants 48 mm both ways: 36 rows more, 18 on each side, and the scan ends at 40.
+    square = a_recipe(dims=2, size=(16, 16), margin_mm=4.0)
+    box = box_round(where, (5.0, 1.0, 2.0), square)
+    assert [(side.start, side.stop) for side in box] == [(2, 6), (0, 40), (8, 32)]
+    # Half as high as wide: 24 mm, 6 rows more on each side.
+    flat = a_recipe(dims=2, size=(16, 32), margin_mm=4.0)
+    assert box_round(where, (5.0, 1.0, 2.0), flat)[1] == slice(10, 34)
+    # In 3D the depth is widened too: 20 mm become 48, so 10 slices of 5 mm, and there are 9.
+    cube = a_recipe(dims=3, size=(16, 16, 16), margin_mm=4.0)
+    assert box_round(where, (5.0, 1.0, 2.0), cube)[0] == slice(0, 9)
 
 
 def test_a_crop_at_the_native_grid_moves_whole_pixels():

@@ -69,7 +69,8 @@ class Plus(Constant):
 def test_critics_have_half_of_the_least_squares_error():
     game = tiny()
     game.d_n, game.d_a = Constant(0.25), Constant(0.5)
-    scene = dict.fromkeys(("normal", "made_normal", "abnormal", "made_abnormal"), torch.zeros(1))
+    kinds = ("normal", "made_normal", "abnormal", "made_abnormal")
+    scene = dict.fromkeys((f"seen_{kind}" for kind in kinds), torch.zeros(1))
     # D_N: ((0.25 - 1)^2 + 0.25^2) / 2 = (0.5625 + 0.0625) / 2; D_A: (0.25 + 0.25) / 2
     torch.testing.assert_close(game.normal_critic_loss(scene)["L_D"].data, torch.tensor(0.3125))
     torch.testing.assert_close(game.abnormal_critic_loss(scene)["L_D"].data, torch.tensor(0.25))
@@ -102,7 +103,7 @@ def test_the_remedy_for_n2a_weighs_all_that_it_changes():
 def test_the_mask_term_does_not_see_the_lesion():
     game = tiny()
     scene = game.play(batch())
-    scene["made_normal"] = scene["abnormal"] + 0.7 * scene["mask"]
+    scene["made_normal"] = scene["abnormal"] + 0.7 * scene["mask_abnormal"]
     assert game.generator_loss(scene)["L_AM"].item() == 0
 
 
@@ -168,7 +169,7 @@ def test_critics_with_fewer_halvings_see_smaller_patches(halvings, field):
 
 
 def test_critics_see_fifty_old_slices_of_each_kind_on_their_own():
-    assert tiny().pools == {("made_normal",): 50, ("made_abnormal",): 50}
+    assert tiny().pools == {("seen_made_normal",): 50, ("seen_made_abnormal",): 50}
     game = tiny(method__pool=1)
     arena = Arena(game, load_settings(AntGan.settings_type).train, torch.device("cpu"))
     first, second = batch(), batch(0.5)
@@ -178,6 +179,32 @@ def test_critics_see_fifty_old_slices_of_each_kind_on_their_own():
     slots = [pool.slots for pool in arena.pools]
     assert [len(s) for s in slots] == [1, 1]
     assert slots[0][0][0].shape == healed.shape[1:]
+
+
+def test_critics_may_be_shown_the_organ_alone_relative_to_its_healthy_part():
+    # Organ 0.25 and 0.75 (mean 0.5), lesion 0.125 in it, 0.875 beside: what was made adds 0.25.
+    image = torch.tensor([[[[0.25, 0.75, 0.125, 0.875]]]])
+    labels = torch.tensor([[[1, 1, 2, 0]]])
+    normal = torch.tensor([[[1, 1, 1, 0]]])  # mean (0.25 + 0.75 + 0.125) / 3 = 0.375
+    game = liver(method__critics_see="organ")
+    game.a2n, game.n2a = Plus(0.25), Plus(0.25)
+    scene = game.play({"abnormal": Batch(image, labels), "normal": Batch(image, normal)})
+    expected = {
+        "abnormal": [-0.25, 0.25, -0.375, 0],
+        "made_normal": [0, 0.5, -0.125, 0],
+        "normal": [-0.125, 0.375, -0.25, 0],
+        "made_abnormal": [0.125, 0.625, 0, 0],
+    }
+    found = {kind: scene[f"seen_{kind}"].flatten().tolist() for kind in expected}
+    assert found == expected
+    # Where all of the organ is lesion, the lesion's own mean is the level: 0.375 again.
+    full = game.play({"abnormal": Batch(image, 2 * normal), "normal": Batch(image, normal)})
+    assert full["seen_abnormal"].flatten().tolist() == expected["normal"]
+
+
+def test_critics_cannot_be_shown_an_organ_that_there_is_not():
+    with pytest.raises(SettingsError, match="without data.organ"):
+        tiny(method__critics_see="organ")
 
 
 def test_a_step_moves_all_four_networks():
@@ -304,6 +331,11 @@ def test_the_recipe_draws_slices_with_and_without_lesion():
     assert recipe.draws[1].lacks == ("tumour",)
     assert recipe.structures == ("liver", "tumour")
     assert (recipe.intensity.low, recipe.intensity.high) == (-200, 250)
+    assert recipe.around == ()
+    cut = ct | {"data.cut_to_organ": True, "data.min_organ": 700}
+    recipe = AntGan.recipe(load_settings(AntGan.settings_type, preset=cut))
+    assert (recipe.around, recipe.margin_mm) == (("liver", "tumour"), 10)
+    assert [draw.min_pixels for draw in recipe.draws] == [50, 700]
 
 
 def test_several_modalities_must_be_asked_for():
@@ -320,6 +352,7 @@ def test_several_modalities_must_be_asked_for():
         (["data.size=30,32"], "two multiples of 4"),
         (["data.size=12,12"], "from 16 up"),
         (["data.organ=liver"], "one structure"),
+        (["data.cut_to_organ=true"], "without data.organ"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_with_a_remedy(sets, says):
@@ -350,6 +383,6 @@ def test_mirroring_turns_slice_and_mask_together():
     for seed in range(4):
         torch.manual_seed(seed)
         scene = game.play(drawn)
-        assert torch.equal(scene["abnormal"], scene["mask"])
+        assert torch.equal(scene["abnormal"], scene["mask_abnormal"])
         turned = turned or not torch.equal(scene["abnormal"], drawn["abnormal"].image)
     assert turned

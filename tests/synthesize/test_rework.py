@@ -52,6 +52,33 @@ def test_a_healed_scan_is_the_scan_plus_the_change_on_its_own_grid(run, flair, t
     assert (out / "preview.png").stat().st_size > 0
 
 
+def test_a_run_of_cut_scans_wants_to_know_where_the_organ_is(parts, tmp_path):
+    sets = (
+        "data.size=16,16", "data.organ=liver", "data.lesion=tumour", "data.cut_to_organ=true",
+        "data.margin_mm=2", "data.intensity=window", "data.min_pixels=1", "method.base=2",
+        "method.critic_base=2", "method.blocks=1", "train.steps=1", "train.sample_at=",
+    )  # fmt: skip
+    raw = parts.write_liver(tmp_path / "raw", healthy=2)
+    workflow.prepare(raw, tmp_path / "store", "ant-gan", sets=sets, workers=1)
+    run = workflow.train("ant-gan", tmp_path / "store", tmp_path / "run", sets=sets)
+    files = next(iter(find_layout(raw).cases))
+    scan = files.images["ct"]
+    with pytest.raises(DataError, match=r"cut to liver and tumour.*--labels"):
+        heal(run, scan, tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
+    out = heal(run, scan, tmp_path / "out", labels=files.labels, device="cpu")
+    change = np.asarray(nib.load(next(out.glob("*_change.nii.gz"))).dataobj)
+    labels = np.asarray(nib.load(files.labels).dataobj)
+    assert change.shape == labels.shape
+    assert np.abs(change[labels > 0]).max() > 0
+    held = np.argwhere(labels > 0)
+    far = np.ones(labels.shape, dtype=bool)  # beyond the box, its margin and its aspect
+    reach = np.ptp(held, axis=0).max() + 4
+    low, high = held.min(axis=0) - reach, held.max(axis=0) + reach + 1
+    far[tuple(slice(max(0, a), b) for a, b in zip(low, high, strict=True))] = False
+    assert np.abs(change[far]).max(initial=0) == 0
+
+
 def test_what_a_method_does_not_change_comes_back_to_the_bit(liver, parts):
     # 9 mm slices of 3 mm pixels, turned: prepared onto a grid of 16 x 12 and brought back
     rng = np.random.default_rng(0)

@@ -227,16 +227,22 @@ def heal(
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="new folder for what is made")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="where the organ is, for runs trained on scans cut to it"
+        ),
+    ] = None,
     device: Device = "auto",
 ) -> None:
-    """Show a scan as it might look without its lesions. No mask is needed.
+    """Show a scan as it might look without its lesions. No mask of these is needed.
 
     Writes the healed image and the change, on the scan's own grid, and a preview.
     """
     from scansmith.synthesize.rework import heal as heal_scan
 
     named = dict(paths_of(scan)) if len(scan) > 1 or "=" in scan[0] else scan[0]
-    made = heal_scan(run, named, out, device=device)
+    made = heal_scan(run, named, out, labels=labels, device=device)
     typer.echo(f"healed scan and preview.png in {made}")
 
 

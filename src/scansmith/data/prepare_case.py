@@ -20,6 +20,7 @@ from scansmith.data.intensity import Statistics, fit_codecs, measure
 from scansmith.data.regions import add_regions, region_names
 from scansmith.data.resample import (
     axis_codes,
+    box_round,
     fit_axes,
     moved_affine,
     resample_image,
@@ -147,7 +148,11 @@ def alone(recipe: Recipe) -> bool:
 
 
 def to_grid(scan: Scan, task: Task) -> Prepared:
-    """A scan on its recipe's grid, in raw units; empty slices at both ends are gone."""
+    """A scan on its recipe's grid, in raw units; empty slices at both ends are gone.
+
+    Raises:
+        DataError: nothing is labelled to which the scan is to be cut.
+    """
     recipe = task.recipe
     image = to_standard(np.asarray(scan.image), scan.affine)
     indices = np.zeros(image.shape[1:], dtype=np.uint8)
@@ -155,6 +160,11 @@ def to_grid(scan: Scan, task: Task) -> Prepared:
         indices = _kept_indices(to_standard(scan.labels, scan.affine), task)
     affine = standard_affine(scan.affine, scan.image.shape[1:])
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
+    if recipe.around:
+        box = box_round(_wanted(scan.case, indices, task), spacing_mm.tolist(), recipe)
+        image, indices = image[:, *box], indices[box]
+        affine = affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ [side.start for side in reversed(box)]
     axes = fit_axes(image.shape[1:], spacing_mm.tolist(), recipe)
     zero_means_nothing = recipe.intensity.foreground_only or recipe.intensity.background is not None
     outside = np.zeros(len(image)) if zero_means_nothing else surroundings(image)
@@ -205,6 +215,16 @@ def _kept_indices(values: np.ndarray, task: Task) -> np.ndarray:
         if value in task.kept.values:
             to_kept[index] = task.kept.values.index(value)
     return to_kept[task.table.encode(values)]
+
+
+def _wanted(case: str, indices: np.ndarray, task: Task) -> np.ndarray:
+    """Where the structures lie that the scan is cut to. Raises DataError if nowhere."""
+    around = task.recipe.around
+    where = np.isin(indices, [task.kept.index(name) for name in around])
+    if not where.any():
+        found = f"nothing labelled as {' or '.join(around)}, to which scans are to be cut"
+        raise DataError(Problem(case, "structure", found, "Label it, or leave the case out"))
+    return where
 
 
 def _enough(

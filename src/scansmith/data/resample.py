@@ -99,6 +99,39 @@ def _to_lps(affine: np.ndarray) -> np.ndarray:
     return nib.orientations.ornt_transform(nib.io_orientation(affine), _LPS)
 
 
+# --- the part that is wanted ---------------------------------------------------------------------
+
+
+def box_round(
+    where: np.ndarray, spacing_mm: Sequence[float], recipe: Recipe
+) -> tuple[slice, slice, slice]:
+    """The box round what is wanted of a turned scan, as the recipe's margin and aspect ask.
+
+    Args:
+        where: bool (D, H, W), somewhere true.
+        spacing_mm: D, H, W.
+    Returns:
+        A slice each for D, H, W. The sides that samples have are widened until they have the aspect
+        of `recipe.size`; where the scan ends the box ends.
+    """
+    first, end, extent = [], [], []
+    for axis, mm in enumerate(spacing_mm):
+        lines = np.flatnonzero(where.any(axis=tuple({0, 1, 2} - {axis})))
+        margin = math.ceil(recipe.margin_mm / mm)
+        first.append(int(lines[0]) - margin)
+        end.append(int(lines[-1]) + 1 + margin)
+        extent.append((end[axis] - first[axis]) * mm)
+    sample = range(3 - recipe.dims, 3)
+    pixel_mm = max(extent[axis] / n for axis, n in zip(sample, recipe.size, strict=True))
+    for axis, pixels in zip(sample, recipe.size, strict=True):
+        more = round(pixels * pixel_mm / spacing_mm[axis]) - (end[axis] - first[axis])
+        first[axis] -= max(0, more) // 2
+        end[axis] += max(0, more) - max(0, more) // 2
+    limits = zip(first, end, where.shape, strict=True)
+    depth, height, width = (slice(max(0, low), min(high, n)) for low, high, n in limits)
+    return depth, height, width
+
+
 # --- the recipe's grid ----------------------------------------------------------------------------
 
 

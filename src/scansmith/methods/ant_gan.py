@@ -45,9 +45,14 @@ class AntData(DataSettings):
         (), "structures that make a slice abnormal; empty: all but the organ", "paper"
     )
     organ: str = number("", "structure that a normal slice must show, e.g. liver; empty: none")
-    min_pixels: int = number(
-        50, "a slice shows so many pixels of the lesion (of the organ, if normal)", gt=0
+    min_pixels: int = number(50, "an abnormal slice shows so many pixels of the lesion", gt=0)
+    min_organ: int = number(
+        0, "a normal slice shows so many pixels of the organ; 0: as min_pixels", ge=0
     )
+    cut_to_organ: bool = number(
+        False, "cut scans to the box round the organ; heal then needs to be told where it is"
+    )
+    margin_mm: float = number(10.0, "width of what is left round the organ, mm", ge=0)
     min_foreground: float = number(
         0.05, "slices with a smaller share of body are left out", ge=0, lt=1
     )
@@ -81,6 +86,11 @@ class AntNumbers(Section):
         3, "strided layers of the critics: 3 see patches of 70 pixels, 2 of 34, 1 of 16",
         "Table III", ge=1, le=5,
     )  # fmt: skip
+    critics_see: Literal["slice", "organ"] = number(
+        "slice",
+        "organ: critics are shown the organ alone, relative to the mean of its healthy part",
+        "our choice",
+    )
     cycle_abnormal: bool = number(True, "the term AC", "eq. 4")
     cycle_normal: bool = number(True, "the term NC", "eq. 4")
     anomaly_mask: bool = number(True, "the term L_AM", "paper")
@@ -172,6 +182,11 @@ class AntGan(Method):
         super().__init__(settings, facts)
         numbers, channels = settings.method, len(facts.modalities)
         organ = settings.data.organ
+        if numbers.critics_see == "organ" and not organ:
+            raise SettingsError(
+                "method.critics_see: found organ without data.organ. Prepare the data with "
+                "--set data.organ=liver, for example, or set it to slice."
+            )
         self.organ = index_of(facts.structures, organ) if organ else 0
         self.lesion = lesion_indices(facts.structures, settings.data.lesion, self.organ)
         drawn = numbers.drawn_as
@@ -196,7 +211,7 @@ class AntGan(Method):
             for _ in range(2)
         )
         initialise(self, "normal")
-        self.pools = {("made_normal",): numbers.pool, ("made_abnormal",): numbers.pool}
+        self.pools = {(f"seen_made_{kind}",): numbers.pool for kind in ("normal", "abnormal")}
 
     @classmethod
     def recipe(cls, settings: Settings) -> Recipe:
@@ -212,6 +227,11 @@ class AntGan(Method):
             raise SettingsError(
                 f"data.lesion: found {', '.join(data.lesion) or 'nothing'} beside data.organ="
                 f"{data.organ}, expected one structure. For example --set data.lesion=tumour."
+            )
+        if data.cut_to_organ and not data.organ:
+            raise SettingsError(
+                "data.cut_to_organ: found true without data.organ, expected an organ. For example "
+                "--set data.organ=liver."
             )
         if data.intensity == "window":
             intensity = Intensity(kind="window", low=data.window_low, high=data.window_high)
@@ -231,8 +251,15 @@ class AntGan(Method):
             min_foreground=data.min_foreground,
             draws=(
                 Draw(name="abnormal", has=lesion, min_pixels=data.min_pixels),
-                Draw(name="normal", has=organ, lacks=lesion, min_pixels=data.min_pixels),
+                Draw(
+                    name="normal",
+                    has=organ,
+                    lacks=lesion,
+                    min_pixels=data.min_organ or data.min_pixels,
+                ),
             ),
+            around=(*organ, *data.lesion) if data.cut_to_organ else (),
+            margin_mm=data.margin_mm if data.cut_to_organ else 0.0,
             balance=data.balance,
             edits=Edits(kind="keep", unit="sample", draw="normal"),
             tasks={"heal": Edits(kind="keep", unit="case")},
@@ -244,19 +271,41 @@ class AntGan(Method):
     def play(self, batch: Mapping[str, Batch]) -> Scene:
         """Translate both ways, and back as far as the cycle terms ask for it."""
         numbers = self.settings.method
-        x_a, mask = batch["abnormal"].image, self.mask(batch["abnormal"].labels)
-        x_n = batch["normal"].image
-        if numbers.flip:
-            turn = torch.rand(2, len(x_a), 1, 1, 1, device=x_a.device) < 0.5
-            x_a, mask = (torch.where(turn[0], x.flip(-1), x) for x in (x_a, mask))
-            x_n = torch.where(turn[1], x_n.flip(-1), x_n)
-        scene = {"abnormal": x_a, "normal": x_n, "mask": mask}
-        scene["made_normal"], scene["made_abnormal"] = self.a2n(x_a), self.n2a(x_n)
+        scene: Scene = {}
+        for kind in ("abnormal", "normal"):
+            image, labels = batch[kind].image, batch[kind].labels
+            organ = (labels == self.organ).unsqueeze(1).float()
+            parts = {kind: image, f"mask_{kind}": self.mask(labels), f"organ_{kind}": organ}
+            if numbers.flip:
+                turn = torch.rand(len(image), 1, 1, 1, device=image.device) < 0.5
+                parts = {name: torch.where(turn, x.flip(-1), x) for name, x in parts.items()}
+            scene |= parts
+        scene["made_normal"] = self.a2n(scene["abnormal"])
+        scene["made_abnormal"] = self.n2a(scene["normal"])
         if numbers.cycle_abnormal:
             scene["abnormal_again"] = self.n2a(scene["made_normal"])
         if numbers.cycle_normal:
             scene["normal_again"] = self.a2n(scene["made_abnormal"])
+        for kind, made in (("abnormal", "made_normal"), ("normal", "made_abnormal")):
+            for name in (kind, made):
+                scene[f"seen_{name}"] = self.seen(scene[name], scene, kind)
         return scene
+
+    def seen(self, image: Tensor, scene: Scene, kind: str) -> Tensor:
+        """What critics see of a slice (B, C, H, W), or of what was made of it.
+
+        With `critics_see=organ` the organ with its lesions, less the mean of its healthy part in
+        the real slice, and 0 elsewhere: patients' levels and surroundings tell nothing then.
+        """
+        if self.settings.method.critics_see == "slice":
+            return image
+        healthy = scene[f"organ_{kind}"]
+        whole = healthy + scene[f"mask_{kind}"]
+        some = healthy.sum(dim=(2, 3), keepdim=True) > 0
+        part = torch.where(some, healthy, whole)
+        pixels = part.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+        level = (scene[kind] * part).sum(dim=(2, 3), keepdim=True) / pixels
+        return whole * (image - level)
 
     def players(self) -> list[Player]:
         """Both critics, then both generators together."""
@@ -272,20 +321,20 @@ class AntGan(Method):
 
     def normal_critic_loss(self, scene: Scene) -> Terms:
         """D_N tells normal slices from healed ones."""
-        real, fake = self.d_n(scene["normal"]), self.d_n(scene["made_normal"])
+        real, fake = self.d_n(scene["seen_normal"]), self.d_n(scene["seen_made_normal"])
         return {"L_D": 0.5 * losses.lsgan_critic(real, fake)}
 
     def abnormal_critic_loss(self, scene: Scene) -> Terms:
         """D_A tells abnormal slices from those that N2A made."""
-        real, fake = self.d_a(scene["abnormal"]), self.d_a(scene["made_abnormal"])
+        real, fake = self.d_a(scene["seen_abnormal"]), self.d_a(scene["seen_made_abnormal"])
         return {"L_D": 0.5 * losses.lsgan_critic(real, fake)}
 
     def generator_loss(self, scene: Scene) -> Terms:
         """L_G, term by term."""
         numbers = self.settings.method
         terms = {
-            "L_adv_N": losses.lsgan_generator(self.d_n(scene["made_normal"])),
-            "L_adv_A": losses.lsgan_generator(self.d_a(scene["made_abnormal"])),
+            "L_adv_N": losses.lsgan_generator(self.d_n(scene["seen_made_normal"])),
+            "L_adv_A": losses.lsgan_generator(self.d_a(scene["seen_made_abnormal"])),
         }
         if numbers.cycle_abnormal:
             error = losses.l1(scene["abnormal"], scene["abnormal_again"])
@@ -293,7 +342,7 @@ class AntGan(Method):
         if numbers.cycle_normal:
             terms["NC"] = numbers.lambda_cc * losses.l1(scene["normal"], scene["normal_again"])
         if numbers.anomaly_mask:
-            kept = (1 - scene["mask"]) * (scene["made_normal"] - scene["abnormal"])
+            kept = (1 - scene["mask_abnormal"]) * (scene["made_normal"] - scene["abnormal"])
             terms["L_AM"] = numbers.lambda_am * (kept**2).mean()
         if numbers.lambda_change:
             drawn = losses.l1(scene["normal"], scene["made_abnormal"])
@@ -305,7 +354,7 @@ class AntGan(Method):
         """How often each critic is right; half each is chance."""
         found = {}
         for name, critic, kind in (("D_N", self.d_n, "normal"), ("D_A", self.d_a, "abnormal")):
-            real, fake = critic(scene[kind]), critic(scene[f"made_{kind}"])
+            real, fake = critic(scene[f"seen_{kind}"]), critic(scene[f"seen_made_{kind}"])
             on_real, on_fake = losses.accuracy(real, fake, threshold=0.5)
             found[f"{name}.accuracy_real"], found[f"{name}.accuracy_fake"] = on_real, on_fake
         return {name: float(value) for name, value in found.items()}

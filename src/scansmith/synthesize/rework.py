@@ -55,9 +55,10 @@ def heal(
     scan: Path | str | Mapping[str, Path | str],
     out: Path | str,
     *,
+    labels: Path | str | None = None,
     device: str = "auto",
 ) -> Path:
-    """A scan as it might look without its lesions; no mask is needed.
+    """A scan as it might look without its lesions; no mask of them is needed.
 
     Writes, on the scan's own grid, CASE_healed.nii.gz and CASE_change.nii.gz (healed - scan) for
     each modality, heal.json, and preview.png. The change is made at the run's resolution and added
@@ -67,13 +68,15 @@ def heal(
         run: a run of a method that heals: ant-gan.
         scan: path of the image; for runs of several modalities, modality -> path.
         out: a new or empty folder.
+        labels: a map that is not 0 in the organ. Runs that learned from scans cut to an organ need
+            it, others do not look at it.
     Returns:
         `out`.
     Raises:
         SettingsError, DataError, RunError: with all that is to be mended.
     """
     method = load_run(run, device=str(choose_device(device))).method
-    found = _read(scan, method.facts.modalities)
+    found = _read(scan, method.facts.modalities, labels)
     fitted = fit_to(method, found)
     healed = _through(method, fitted, method.heal)
     change = _on_grid_of(found, fitted, healed, less=True)
@@ -136,11 +139,14 @@ def fit_to(method: Method, scan: Scan, modality: int | None = None) -> Fitted:
         modality: index of the scan's only modality among the run's; None: it has them all. The
             others are filled with the lowest network value, and must not be looked at.
     Raises:
-        DataError: nothing of the scan is left on the grid, or it is constant.
+        DataError: nothing of the scan is left on the grid, it is constant, or the run learned from
+            scans cut to an organ and it is not told where that is.
     """
     facts = method.facts
     recipe = type(method).recipe(method.settings).model_copy(update={"regions": None})
-    files, table = CaseFiles(scan.case, {}), LabelTable({})
+    files, table = CaseFiles(scan.case, {}), LabelTable({1: "organ"})
+    scan = _with_organ(scan, recipe.around) if recipe.around else replace(scan, labels=None)
+    recipe = recipe.model_copy(update={"around": ("organ",) if recipe.around else ()})
     task = Task(files, "", scan.modalities, recipe, table, table, None, "")
     prepared = to_grid(scan, task)
     if not len(prepared.image):
@@ -201,6 +207,16 @@ def _on_grid_of(scan: Scan, fitted: Fitted, made: np.ndarray, less: bool = False
     return np.stack(moved).astype(np.float32)
 
 
+def _with_organ(scan: Scan, around: tuple[str, ...]) -> Scan:
+    """A scan with what is labelled in it as one structure. Raises DataError if nothing is."""
+    if scan.labels is None or not scan.labels.any():
+        raise DataError(
+            f"{scan.case}: the run learned from scans cut to {' and '.join(around)}, and nothing "
+            "tells where that is. Give a label map that is not 0 there (--labels FILE)."
+        )
+    return replace(scan, labels=(scan.labels != 0).astype(np.uint8))
+
+
 def _as_type(image: np.ndarray, kind: np.dtype[Any]) -> np.ndarray:
     """Values in a file's own type: rounded and limited where it holds whole numbers."""
     if kind.kind not in "iu":
@@ -209,7 +225,11 @@ def _as_type(image: np.ndarray, kind: np.dtype[Any]) -> np.ndarray:
     return np.clip(np.rint(image), limits.min, limits.max).astype(kind)
 
 
-def _read(scan: Path | str | Mapping[str, Path | str], modalities: tuple[str, ...]) -> Scan:
+def _read(
+    scan: Path | str | Mapping[str, Path | str],
+    modalities: tuple[str, ...],
+    labels: Path | str | None = None,
+) -> Scan:
     """A scan with the modalities of a run, in their order."""
     if not isinstance(scan, Mapping):
         if len(modalities) != 1:
@@ -227,7 +247,8 @@ def _read(scan: Path | str | Mapping[str, Path | str], modalities: tuple[str, ..
         )
     first = paths[modalities[0]]
     case = first.name[: len(first.name) - len(suffix_of(first))] or first.name
-    return read_scan(CaseFiles(case, {name: paths[name] for name in modalities}))
+    images = {name: paths[name] for name in modalities}
+    return read_scan(CaseFiles(case, images, Path(labels) if labels else None))
 
 
 def _told_by(path: Path) -> str:
