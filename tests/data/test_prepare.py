@@ -471,7 +471,7 @@ def test_a_cut_scan_keeps_its_structure_where_it_was(livers, tmp_path, recipe):
                 at = np.argwhere(labels == structure).mean(axis=0)[::-1]  # W, H, D
                 places.append((np.array(store.cases[name].affine) @ [*at, 1])[:3])
             np.testing.assert_allclose(places[1], places[0], atol=1e-4)
-    # What lies beyond the box is gone: only the liver's 6 x 8 pixels in the aspect 16 x 12 are left.
+    # Beyond the box nothing is left but its 6 x 8 pixels in the aspect 16 x 12.
     image, labels = cut.volume("liver_0")
     air = image[:, 0] == image.min()
     assert air[labels > 0].sum() == 0

@@ -203,7 +203,7 @@ def test_critics_may_be_shown_the_organ_alone_relative_to_its_healthy_part():
 
 
 def test_critics_cannot_be_shown_an_organ_that_there_is_not():
-    with pytest.raises(SettingsError, match="without data.organ"):
+    with pytest.raises(SettingsError, match=r"without data\.organ"):
         tiny(method__critics_see="organ")
 
 
