@@ -200,6 +200,10 @@ def test_critics_may_be_shown_the_organ_alone_relative_to_its_healthy_part():
     # Where all of the organ is lesion, the lesion's own mean is the level: 0.375 again.
     full = game.play({"abnormal": Batch(image, 2 * normal), "normal": Batch(image, normal)})
     assert full["seen_abnormal"].flatten().tolist() == expected["normal"]
+    beside = liver(method__critics_see="both")
+    seen = beside.seen(image, scene, "abnormal")
+    assert seen.flatten(2).tolist() == [[image.flatten().tolist(), expected["abnormal"]]]
+    assert beside.d_n.layers[0].in_channels == 2
 
 
 def test_critics_cannot_be_shown_an_organ_that_there_is_not():

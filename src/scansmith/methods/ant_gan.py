@@ -86,9 +86,10 @@ class AntNumbers(Section):
         3, "strided layers of the critics: 3 see patches of 70 pixels, 2 of 34, 1 of 16",
         "Table III", ge=1, le=5,
     )  # fmt: skip
-    critics_see: Literal["slice", "organ"] = number(
+    critics_see: Literal["slice", "organ", "both"] = number(
         "slice",
-        "organ: critics are shown the organ alone, relative to the mean of its healthy part",
+        "organ: critics are shown the organ alone, relative to the mean of its healthy part; both: "
+        "that beside the slice",
         "our choice",
     )
     cycle_abnormal: bool = number(True, "the term AC", "eq. 4")
@@ -182,10 +183,10 @@ class AntGan(Method):
         super().__init__(settings, facts)
         numbers, channels = settings.method, len(facts.modalities)
         organ = settings.data.organ
-        if numbers.critics_see == "organ" and not organ:
+        if numbers.critics_see != "slice" and not organ:
             raise SettingsError(
-                "method.critics_see: found organ without data.organ. Prepare the data with "
-                "--set data.organ=liver, for example, or set it to slice."
+                f"method.critics_see: found {numbers.critics_see} without data.organ. Prepare the "
+                "data with --set data.organ=liver, for example, or set it to slice."
             )
         self.organ = index_of(facts.structures, organ) if organ else 0
         self.lesion = lesion_indices(facts.structures, settings.data.lesion, self.organ)
@@ -202,7 +203,7 @@ class AntGan(Method):
         widths = [numbers.critic_base * 2**k for k in range(halvings)]
         self.d_n, self.d_a = (
             PatchCritic(
-                channels,
+                2 * channels if numbers.critics_see == "both" else channels,
                 [*widths, widths[-1]],
                 [2] * halvings + [1],
                 padding="same",
@@ -295,9 +296,11 @@ class AntGan(Method):
         """What critics see of a slice (B, C, H, W), or of what was made of it.
 
         With `critics_see=organ` the organ with its lesions, less the mean of its healthy part in
-        the real slice, and 0 elsewhere: patients' levels and surroundings tell nothing then.
+        the real slice, and 0 elsewhere: patients' levels and surroundings tell nothing then. With
+        `both` C more channels, the slice first.
         """
-        if self.settings.method.critics_see == "slice":
+        sight = self.settings.method.critics_see
+        if sight == "slice":
             return image
         healthy = scene[f"organ_{kind}"]
         whole = healthy + scene[f"mask_{kind}"]
@@ -305,7 +308,8 @@ class AntGan(Method):
         part = torch.where(some, healthy, whole)
         pixels = part.sum(dim=(2, 3), keepdim=True).clamp(min=1)
         level = (scene[kind] * part).sum(dim=(2, 3), keepdim=True) / pixels
-        return whole * (image - level)
+        alone = whole * (image - level)
+        return alone if sight == "organ" else torch.cat([image, alone], dim=1)
 
     def players(self) -> list[Player]:
         """Both critics, then both generators together."""
