@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from scansmith.methods.ant_gan import ABLATIONS, AntGan
+from scansmith.methods.ant_gan import AntGan
+from scansmith.methods.ant_settings import ABLATIONS
 from scansmith.recipe import Codec, Facts
 from scansmith.scan import Batch, SettingsError
 from scansmith.settings import load_settings
