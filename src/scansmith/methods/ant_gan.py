@@ -28,7 +28,7 @@ from scansmith import losses
 from scansmith.game import Player, Scene, Terms
 from scansmith.labels.change import body, changed, difference_map
 from scansmith.labels.table import is_context, plain_name, standard_name
-from scansmith.methods.ant_settings import ABLATIONS, CPU, AntSettings
+from scansmith.methods.ant_settings import ABLATIONS, CPU, LIVER, AntSettings
 from scansmith.methods.base import Made, Method
 from scansmith.nets.blocks import initialise
 from scansmith.nets.patch_critic import PatchCritic
@@ -46,7 +46,12 @@ class AntGan(Method):
     paper = "Sun, Wang, Huang, Ding, Greenspan and Paisley, IEEE JBHI 24(8), 2020"
     needs = "slices with and without lesion, the lesion labelled; no pairs"
     settings_type = AntSettings
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}, "cpu": CPU, **ABLATIONS}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {},
+        "cpu": CPU,
+        "liver": LIVER,
+        **ABLATIONS,
+    }
 
     settings: AntSettings
 

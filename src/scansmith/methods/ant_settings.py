@@ -135,3 +135,20 @@ CPU: dict[str, Any] = {
     "train.steps": 1500,
     "train.log_every": 20,
 }
+
+#: The same for tumours in CT of an organ that is labelled: 128 x 128 round the organ.
+LIVER: dict[str, Any] = CPU | {
+    "data.size": (128, 128),
+    "data.split": (0.75, 0.05, 0.2),
+    "data.intensity": "window",
+    "data.window_low": -40.0,
+    "data.window_high": 160.0,
+    "data.organ": "liver",
+    "data.lesion": ("tumour",),
+    "data.cut_to_organ": True,
+    "data.min_pixels": 60,
+    "data.min_organ": 1500,
+    "data.balance": "case",
+    "method.critics_see": "both",
+    "train.steps": 4000,
+}
