@@ -49,7 +49,7 @@ def test_means_and_sd_are_over_trainings():
 def test_gains_are_paired_so_that_what_patients_share_cancels():
     easy, hard = [9, 1, 1, 9], [5, 5, 5, 5]
     plain = [table(**{f"e{n}": easy for n in range(5)}, **{f"h{n}": hard for n in range(5)})]
-    better = [{name: counts + [1, -1, -1, 1] for name, counts in plain[0].items()}]
+    better = [{name: np.add(counts, [1, -1, -1, 1]) for name, counts in plain[0].items()}]
     above = gains(better, plain)["accuracy"]
     assert above["mean"] == pytest.approx(0.1)  # 2 of 20 slices of every patient
     assert above["interval"] == pytest.approx([0.1, 0.1])

@@ -99,3 +99,20 @@ class Images(Sequence[np.ndarray]):
     def __getitem__(self, number: Any) -> Any:
         place = self.places[number]
         return self.store.sample(place.case, place.sample)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Joined(Sequence[np.ndarray]):
+    """Sequences one after the other."""
+
+    parts: Sequence[Sequence[np.ndarray]]
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def __getitem__(self, number: Any) -> Any:
+        for part in self.parts:
+            if number < len(part):
+                return part[number]
+            number -= len(part)
+        raise IndexError(number)

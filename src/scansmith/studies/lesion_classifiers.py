@@ -97,8 +97,8 @@ class Sample:
     def labelled(self) -> Labelled:
         """With maps that are the class everywhere."""
         size = self.images[0].shape[1:]
-        maps = [np.broadcast_to(np.uint8(kind), size) for kind in self.classes]
-        return Labelled(self.images, maps)
+        maps = {kind: np.full(size, kind, np.uint8) for kind in (NORMAL, ABNORMAL)}
+        return Labelled(self.images, [maps[kind] for kind in self.classes])
 
 
 def with_fakes(kinds: Kinds, method: AntGan, each: int, seed: int) -> Sample:
