@@ -107,7 +107,7 @@ def test_scans_without_a_label_file_are_left_out_and_named(root, tmp_path):
     shutil.copytree(root / "raw", tmp_path / "raw")
     store = Store.open(root / "out" / "store")
     silent = store.names("train")[0]
-    next((tmp_path / "raw").rglob(f"{silent}_seg.nii.gz")).unlink()
+    (tmp_path / "raw" / silent / f"{silent}_seg.nii.gz").unlink()
     found = classify(tmp_path / "raw", tmp_path / "out", seeds=(0,), data_sets=DATA, sets=TINY)
     assert found["without labels"] == [silent]
     assert found["train patients"] == 1
