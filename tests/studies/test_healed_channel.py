@@ -167,6 +167,9 @@ def test_what_cannot_be_done_is_told(root, tmp_path):
             Protocol(folds=folds, seeds=seeds)
     with pytest.raises(SettingsError, match="expected a store"):
         store_of({"ant-gan": []}, None)
+    given = {"ant-gan": [root / "run"]}
+    with pytest.raises(SettingsError, match="--gan-set: found settings"):
+        study(given, tmp_path / "out", protocol=Protocol(folds=1, sets=("train.steps=2",)))
     with pytest.raises(SettingsError, match="plain=: is the name of the reference"):
         study({"plain": [root / "run"]}, tmp_path / "out")
 

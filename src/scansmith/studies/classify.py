@@ -214,7 +214,16 @@ def classify(
     for name in one.synthetic:
         one.set_of(name)  # refused before anything is trained
     found = {arm: [one.score(arm, seed) for seed in seeds] for arm in one.arms}
-    result = {
+    result = _result(one, seeds, found)
+    write_json(one.out / "results.json", result)
+    write_bytes(one.out / "results.md", as_markdown(result).encode())
+    return result
+
+
+def _result(
+    one: Classifiers, seeds: Sequence[int], found: Mapping[str, Sequence[Scores]]
+) -> dict[str, Any]:
+    return {
         "store": one.store.facts.fingerprint,
         "seeds": list(seeds),
         "lesion": [told_apart(one.store.facts.structures)[0][k] for k in one.rule.lesion],
@@ -229,9 +238,6 @@ def classify(
             if arm != REAL
         },
     }
-    write_json(one.out / "results.json", result)
-    write_bytes(one.out / "results.md", as_markdown(result).encode())
-    return result
 
 
 def labelled(store: Store, split: str, root: Path) -> tuple[Store, list[Slice]]:

@@ -53,7 +53,8 @@ class Protocol:
         dealt: seed of dealing patients out.
         shared_gan: heal with one ANT-GAN in all folds, which knows test patients.
         seeds: of the trainings.
-        preset, sets: ANT-GAN's settings, where no run is given to take them from.
+        preset: ANT-GAN's, where no run is given whose settings are taken.
+        sets: its settings over those, a.b=c.
     """
 
     folds: int = 5
@@ -102,9 +103,15 @@ class Folds:
     runs: Runs
     out: Path
     asked: Protocol
-    _loaded: dict[Path, LoadedRun] = field(default_factory=dict)
+    _loaded: dict[Path, LoadedRun] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        as_they_are = self.asked.folds == 1 or self.asked.shared_gan
+        if self.asked.sets and as_they_are and all(self.runs.values()):
+            raise SettingsError(
+                "--gan-set: found settings, but the runs that are given are taken as they are. "
+                "Leave them out, or ask for more folds, which train anew."
+            )
         problems = [p for name in self.runs for run in self.runs[name] for p in self._unfit(run)]
         if problems:
             raise DataError("\n".join(problems))
@@ -205,19 +212,18 @@ class Folds:
         return run
 
     def _settings(self, name: str, seed: int) -> list[str]:
-        """Settings as words: those of the run that was given, else the protocol's."""
+        """Settings as words: those of the run that was given, then the protocol's."""
         run = self._given(name, seed)
         if run is None:
             return list(self.asked.sets)
         settings = read_record(run)["settings"]
-        return words(
-            {
-                f"{part}.{key}": value
-                for part in ("method", "train")
-                for key, value in settings[part].items()
-                if key not in ("device", "threads")
-            }
-        )
+        found = {
+            f"{part}.{key}": value
+            for part in ("method", "train")
+            for key, value in settings[part].items()
+            if key not in ("device", "threads")
+        }
+        return [*words(found), *self.asked.sets]
 
     def _unfit(self, run: Path) -> list[str]:
         record = read_record(run)

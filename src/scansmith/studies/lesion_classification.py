@@ -152,6 +152,23 @@ class Study:
         slices, classes = kinds.all() if by == ALL else kinds.drawn(self.asked.slices, repeat)
         return Sample.of(Images(fold.store, slices), classes, slices)
 
+    def found(self, question: str) -> Found:
+        """Every cell of a question: arm -> under each seed (folds together), or in each repeat."""
+        arms = self.arms[question]
+        if question == "fakes":
+            found: Found = {arm: [] for arm in arms}
+            for repeat in range(self.asked.repeats):
+                for arm in arms:
+                    found[arm].append(self.fakes(arm, repeat))
+            return found
+        seeds = self.folds.asked.seeds
+        found = {arm: [{} for _ in seeds] for arm in arms}
+        for fold in self.folds:
+            for turn, seed in enumerate(seeds):
+                for arm in arms:
+                    found[arm][turn] |= self.channel(arm, fold, seed)
+        return found
+
     def _maker(self, name: str, fold: Fold, seed: int) -> str:
         return self.folds.gan(name, fold, seed)[0].fingerprint
 
@@ -180,19 +197,7 @@ def study(
     if taken := {PLAIN, REAL, ALL} & set(runs):
         raise SettingsError(f"{', '.join(taken)}=: is an arm's name. Name the run otherwise.")
     one = Study(Folds(store_of(runs, store), runs, out, protocol), asked or Asked())
-    found: dict[str, Found] = {}
-    if "channel" in questions:
-        found["channel"] = {arm: [{} for _ in protocol.seeds] for arm in one.arms["channel"]}
-        for fold in one.folds:
-            for turn, seed in enumerate(protocol.seeds):
-                for arm, scores in found["channel"].items():
-                    scores[turn] |= one.channel(arm, fold, seed)
-    if "fakes" in questions:
-        repeats = range(one.asked.repeats)
-        found["fakes"] = {arm: [] for arm in one.arms["fakes"]}
-        for repeat in repeats:
-            for arm, scores in found["fakes"].items():
-                scores.append(one.fakes(arm, repeat))
+    found = {question: one.found(question) for question in QUESTIONS if question in questions}
     result = {
         "store": one.folds.store.facts.fingerprint,
         "seeds": list(protocol.seeds),
