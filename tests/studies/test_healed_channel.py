@@ -14,7 +14,7 @@ from scansmith.scan import DataError, RunError, SettingsError
 from scansmith.settings import load_settings
 from scansmith.studies import healed_channel
 from scansmith.studies.healed_channel import Asked, as_markdown, study, summarise
-from scansmith.studies.healed_folds import Folds, Protocol, kept_apart, store_of
+from scansmith.studies.healed_folds import CrossValidation, Folds, kept_apart, store_of
 from scansmith.studies.healed_slices import Maps, TwoChannels, slices
 from scansmith.workflow import load_run, prepare, train
 
@@ -38,8 +38,10 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def done(root):
     """Two folds, each with an ANT-GAN of its own."""
-    protocol = Protocol(folds=2)
-    return study({"ant-gan": [root / "run"]}, root / "out", protocol=protocol, asked=SMALL)
+    cross_validation = CrossValidation(folds=2)
+    return study(
+        {"ant-gan": [root / "run"]}, root / "out", cross_validation=cross_validation, asked=SMALL
+    )
 
 
 def test_every_patient_is_tested_once_by_an_ant_gan_that_did_not_learn_from_it(root, done):
@@ -71,20 +73,20 @@ def test_what_is_finished_is_not_done_again_and_another_study_is_refused(root, d
     assert len(cells) == 2 * 2
     before = [path.stat().st_mtime_ns for path in cells]
     cells[0].unlink()
-    runs, protocol = {"ant-gan": [root / "run"]}, Protocol(folds=2)
-    assert study(runs, root / "out", protocol=protocol, asked=SMALL) == done
+    runs, cross_validation = {"ant-gan": [root / "run"]}, CrossValidation(folds=2)
+    assert study(runs, root / "out", cross_validation=cross_validation, asked=SMALL) == done
     assert [path.stat().st_mtime_ns for path in cells[1:]] == before[1:]
     other = SMALL.model_copy(update={"steps": 3})
     with pytest.raises(RunError, match=r"another study \(differing: steps\)"):
-        study(runs, root / "out", protocol=protocol, asked=other)
+        study(runs, root / "out", cross_validation=cross_validation, asked=other)
     with pytest.raises(RunError, match="holds another fold"):
-        study(runs, root / "out", protocol=Protocol(folds=2, dealt=5), asked=SMALL)
+        study(runs, root / "out", cross_validation=CrossValidation(folds=2, dealt=5), asked=SMALL)
 
 
 def test_one_fold_is_the_store_s_split_and_the_runs_that_are_given(root, tmp_path):
     store = Store.open(root / "store")
-    protocol = Protocol(folds=1)
-    folds = Folds(store, {"ant-gan": [root / "run"]}, tmp_path, protocol)
+    cross_validation = CrossValidation(folds=1)
+    folds = Folds(store, {"ant-gan": [root / "run"]}, tmp_path, cross_validation)
     (fold,) = folds
     assert fold.store is store
     loaded, learned = folds.gan("ant-gan", fold, 0)
@@ -110,27 +112,27 @@ def test_a_run_that_learned_from_test_patients_is_refused(root, tmp_path):
         study(
             {"ant-gan": [root / "run"]},
             tmp_path / "out",
-            protocol=Protocol(folds=1),
+            cross_validation=CrossValidation(folds=1),
             asked=SMALL,
             store=other.path,
         )
 
 
 def test_a_shared_ant_gan_knows_test_patients_and_says_so(root, tmp_path, capsys):
-    store, protocol = Store.open(root / "store"), Protocol(folds=2, shared_gan=True)
-    folds = Folds(store, {"ant-gan": [root / "run"]}, tmp_path, protocol)
+    store, cross_validation = Store.open(root / "store"), CrossValidation(folds=2, shared_gan=True)
+    folds = Folds(store, {"ant-gan": [root / "run"]}, tmp_path, cross_validation)
     (text,) = folds.warnings()
     assert "learned from 2 of 4 patients that are tested on" in text
     assert text in capsys.readouterr().err
     names = {folds.gan("ant-gan", fold, 0)[0].fingerprint for fold in folds}
     assert names == {load_run(root / "run").fingerprint}
     with pytest.raises(SettingsError, match="found one fold"):
-        Protocol(folds=1, shared_gan=True)
+        CrossValidation(folds=1, shared_gan=True)
 
 
 def test_the_second_channel_is_the_healed_slice(root, tmp_path):
     store = Store.open(root / "store")
-    folds = Folds(store, {"ant-gan": [root / "run"]}, tmp_path, Protocol(folds=1))
+    folds = Folds(store, {"ant-gan": [root / "run"]}, tmp_path, CrossValidation(folds=1))
     healed = folds.healed("ant-gan", folds.all[0], 0)
     places = slices(store, "test")
     plain, pair = TwoChannels(store, places, None), TwoChannels(store, places, healed)
@@ -164,12 +166,16 @@ def test_whoever_is_on_both_sides_is_named():
 def test_what_cannot_be_done_is_told(root, tmp_path):
     for folds, seeds in ((0, (0,)), (2, ()), (2, (1, 1))):
         with pytest.raises(SettingsError, match="expected 1 fold or more"):
-            Protocol(folds=folds, seeds=seeds)
+            CrossValidation(folds=folds, seeds=seeds)
     with pytest.raises(SettingsError, match="expected a store"):
         store_of({"ant-gan": []}, None)
     given = {"ant-gan": [root / "run"]}
     with pytest.raises(SettingsError, match="--gan-set: found settings"):
-        study(given, tmp_path / "out", protocol=Protocol(folds=1, sets=("train.steps=2",)))
+        study(
+            given,
+            tmp_path / "out",
+            cross_validation=CrossValidation(folds=1, sets=("train.steps=2",)),
+        )
     with pytest.raises(SettingsError, match="plain=: is the name of the reference"):
         study({"plain": [root / "run"]}, tmp_path / "out")
 

@@ -14,7 +14,7 @@ from scansmith.evaluate.lesion_rule import ABNORMAL, NORMAL
 from scansmith.scan import DataError, RunError, SettingsError
 from scansmith.settings import load_settings
 from scansmith.studies import lesion_classification
-from scansmith.studies.healed_folds import Fold, Folds, Protocol
+from scansmith.studies.healed_folds import CrossValidation, Fold, Folds
 from scansmith.studies.healed_slices import Images
 from scansmith.studies.lesion_classification import Asked, Study, study
 from scansmith.studies.lesion_classification_report import as_markdown, summarise
@@ -46,14 +46,16 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(root):
-    return study({RUNS: [root / "run"]}, root / "out", protocol=Protocol(folds=2), asked=SMALL)
+    return study(
+        {RUNS: [root / "run"]}, root / "out", cross_validation=CrossValidation(folds=2), asked=SMALL
+    )
 
 
 @pytest.fixture(scope="module")
 def one(root, tmp_path_factory):
     """The classifiers on the store's own split."""
     out = tmp_path_factory.mktemp("one")
-    folds = Folds(Store.open(root / "store"), {RUNS: [root / "run"]}, out, Protocol(folds=1))
+    folds = Folds(Store.open(root / "store"), {RUNS: [root / "run"]}, out, CrossValidation(folds=1))
     return Study(folds, SMALL)
 
 
@@ -101,7 +103,9 @@ def test_classes_are_those_of_the_store_s_draws(one):
 
 def test_repeats_go_through_the_folds_in_turn(root, done):
     runs = {RUNS: [root / "run"]}
-    folds = Folds(Store.open(root / "store"), runs, root / "out", Protocol(folds=2, seeds=(0, 7)))
+    folds = Folds(
+        Store.open(root / "store"), runs, root / "out", CrossValidation(folds=2, seeds=(0, 7))
+    )
     turns = [Study(folds, SMALL).turn(repeat) for repeat in range(5)]
     assert [(fold.number, seed) for fold, seed in turns] == [(1, 0), (2, 0), (1, 7), (2, 7), (1, 0)]
 
@@ -140,12 +144,14 @@ def test_what_is_finished_is_not_done_again_and_another_study_is_refused(root, d
     assert len(cells) == 2 * 2 + 5 * 2  # arms x folds, arms x repeats
     before = [path.stat().st_mtime_ns for path in cells]
     cells[0].unlink()
-    runs, protocol = {RUNS: [root / "run"]}, Protocol(folds=2)
-    assert study(runs, root / "out", protocol=protocol, asked=SMALL) == done
+    runs, cross_validation = {RUNS: [root / "run"]}, CrossValidation(folds=2)
+    assert study(runs, root / "out", cross_validation=cross_validation, asked=SMALL) == done
     assert [path.stat().st_mtime_ns for path in cells[1:]] == before[1:]
     other = SMALL.model_copy(update={"slices": 2})
     with pytest.raises(RunError, match=r"another study \(differing: slices\)"):
-        study(runs, root / "out", protocol=protocol, asked=other, questions=("fakes",))
+        study(
+            runs, root / "out", cross_validation=cross_validation, asked=other, questions=("fakes",)
+        )
 
 
 def test_a_sample_of_a_test_patient_is_refused(one, tmp_path):

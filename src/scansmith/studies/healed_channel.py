@@ -33,13 +33,13 @@ from scansmith.studies.cells import Scores, cell, file_name
 from scansmith.studies.counterparts import told_apart
 from scansmith.studies.downstream_report import rows_csv
 from scansmith.studies.healed_folds import (
+    CrossValidation,
     Fold,
     Folds,
-    Protocol,
     Runs,
     add_options,
+    cross_validation_of,
     kept_apart,
-    protocol_of,
     store_of,
 )
 from scansmith.studies.healed_slices import Maps, TwoChannels, slices
@@ -141,7 +141,7 @@ def study(
     runs: Runs,
     out: Path | str,
     *,
-    protocol: Protocol | None = None,
+    cross_validation: CrossValidation | None = None,
     asked: Asked | None = None,
     store: Path | None = None,
 ) -> dict[str, Any]:
@@ -149,26 +149,26 @@ def study(
 
     Args:
         runs: name -> ANT-GANs, one for each seed in turn; what becomes of them is said at `Folds`.
-            Empty: one is trained by the protocol's settings.
+            Empty: one is trained, with the settings of `cross_validation`.
         store: whose patients are dealt out; None: that of the first run.
     Raises:
         DataError: a run learned from test patients, or has other samples than the store.
         RunError: the folder holds another study.
     """
-    protocol, out = protocol or Protocol(), Path(out)
+    cross_validation, out = cross_validation or CrossValidation(), Path(out)
     runs = dict(runs) or {DEFAULT: []}
     if PLAIN in runs:
         raise SettingsError(f"{PLAIN}=: is the name of the reference. Name the run otherwise.")
-    folds = Folds(store_of(runs, store), runs, out, protocol)
+    folds = Folds(store_of(runs, store), runs, out, cross_validation)
     one = Study(folds, asked or Asked())
-    found: dict[str, list[Scores]] = {arm: [{} for _ in protocol.seeds] for arm in one.arms}
+    found: dict[str, list[Scores]] = {arm: [{} for _ in cross_validation.seeds] for arm in one.arms}
     for fold in folds:
-        for turn, seed in enumerate(protocol.seeds):
+        for turn, seed in enumerate(cross_validation.seeds):
             for arm in one.arms:
                 found[arm][turn] |= one.score(arm, fold, seed)
     result = {
         "store": folds.store.facts.fingerprint,
-        "seeds": list(protocol.seeds),
+        "seeds": list(cross_validation.seeds),
         "folds": [sorted(fold.patients("test")) for fold in folds],
         "warnings": folds.warnings(),
         "asked": one.asked.model_dump(mode="json"),
@@ -177,7 +177,7 @@ def study(
     }
     write_json(out / "results.json", result)
     write_bytes(out / "results.md", as_markdown(result).encode())
-    write_bytes(out / "patients.csv", rows_csv(protocol.seeds, found).encode())
+    write_bytes(out / "patients.csv", rows_csv(cross_validation.seeds, found).encode())
     return result
 
 
@@ -248,8 +248,10 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     given = parser.parse_args(words)
     asked = load_settings(Asked, preset=CPU if given.preset == "cpu" else None, sets=given.set)
-    protocol, runs = protocol_of(given), named_folders(given.runs)
-    result = study(runs, given.out, protocol=protocol, asked=asked, store=given.store)
+    cross_validation, runs = cross_validation_of(given), named_folders(given.runs)
+    result = study(
+        runs, given.out, cross_validation=cross_validation, asked=asked, store=given.store
+    )
     print(as_markdown(result))
 
 

@@ -8,9 +8,9 @@ patient's. In the folder of a study lie
     folds/foldK/NAME seedS  an ANT-GAN trained on it; with one fold the runs that were given serve
     healed/WEIGHTS          A2N of all slices of a case, half precision
 
-One fold is the store's own split. `shared_gan` is the protocol as the paper prints it: 80 % of the
-patients trained one ANT-GAN, and the five folds were dealt of all; every number that comes of it is
-marked, since four in five test patients were known to the ANT-GAN.
+One fold is the store's own split. `shared_gan` takes the paper literally, which tells of one ANT-GAN
+on 80 % of the patients and of five folds: four in five test patients are known to it, and every
+number that comes of it is marked.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from scansmith.workflow import LoadedRun, load_run, read_record, train
 
 LEAK = (
     "--shared-gan: the ANT-GAN learned from {known} of {tested} patients that are tested on. This "
-    "is the paper's protocol as printed; it says nothing about new patients."
+    "takes the paper literally; it says nothing about new patients."
 )
 Runs = Mapping[str, Sequence[Path]]
 
 
 @dataclass(frozen=True)
-class Protocol:
+class CrossValidation:
     """Who is tested on, and whose ANT-GAN heals.
 
     Attributes:
@@ -96,13 +96,13 @@ class Folds:
     Attributes:
         runs: name -> trained ANT-GANs, one for each seed in turn. With one fold they heal; with
             more, each fold trains new ones with their settings (but for `shared_gan`). None of a
-            name: settings of the protocol.
+            name: settings of `asked`.
     """
 
     store: Store
     runs: Runs
     out: Path
-    asked: Protocol
+    asked: CrossValidation
     _loaded: dict[Path, LoadedRun] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -212,7 +212,7 @@ class Folds:
         return run
 
     def _settings(self, name: str, seed: int) -> list[str]:
-        """Settings as words: those of the run that was given, then the protocol's."""
+        """Settings as words: those of the run that was given, then those of `asked`."""
         run = self._given(name, seed)
         if run is None:
             return list(self.asked.sets)
@@ -274,7 +274,7 @@ def kept_apart(tested: Collection[str], learned: Mapping[str, Collection[str]]) 
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `Protocol`, and what is healed by whom."""
+    """The options of `CrossValidation`, and what is healed by whom."""
     parser.add_argument("runs", nargs="*", help="NAME=RUN[,RUN...], ANT-GANs; none: trained here")
     parser.add_argument("--out", type=Path, required=True, help="given again, it goes on")
     parser.add_argument("--store", type=Path, help="of ant-gan; default: that of the first run")
@@ -288,9 +288,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gan-set", action="append", default=[], metavar="A.B=C", help="ANT-GAN")
 
 
-def protocol_of(given: argparse.Namespace) -> Protocol:
+def cross_validation_of(given: argparse.Namespace) -> CrossValidation:
     """The options as they were given."""
-    return Protocol(
+    return CrossValidation(
         given.folds,
         given.fold_seed,
         given.shared_gan,

@@ -32,12 +32,12 @@ from scansmith.scan import SettingsError
 from scansmith.settings import Section, load_settings, number
 from scansmith.studies.cells import Scores
 from scansmith.studies.healed_folds import (
+    CrossValidation,
     Fold,
     Folds,
-    Protocol,
     Runs,
     add_options,
-    protocol_of,
+    cross_validation_of,
     store_of,
 )
 from scansmith.studies.healed_slices import Images, TwoChannels
@@ -177,7 +177,7 @@ def study(
     runs: Runs,
     out: Path | str,
     *,
-    protocol: Protocol | None = None,
+    cross_validation: CrossValidation | None = None,
     asked: Asked | None = None,
     store: Path | None = None,
     questions: Sequence[str] = QUESTIONS,
@@ -186,21 +186,21 @@ def study(
 
     Args:
         runs: name -> ANT-GANs, one for each seed in turn; what becomes of them is said at `Folds`.
-            Empty: one is trained by the protocol's settings.
+            Empty: one is trained, with the settings of `cross_validation`.
         store: whose patients are dealt out; None: that of the first run.
     Raises:
         DataError: a run learned from test patients, or has other samples than the store.
         RunError: the folder holds another study.
     """
-    protocol, out = protocol or Protocol(), Path(out)
+    cross_validation, out = cross_validation or CrossValidation(), Path(out)
     runs = dict(runs) or {DEFAULT: []}
     if taken := {PLAIN, REAL, ALL} & set(runs):
         raise SettingsError(f"{', '.join(taken)}=: is an arm's name. Name the run otherwise.")
-    one = Study(Folds(store_of(runs, store), runs, out, protocol), asked or Asked())
+    one = Study(Folds(store_of(runs, store), runs, out, cross_validation), asked or Asked())
     found = {question: one.found(question) for question in QUESTIONS if question in questions}
     result = {
         "store": one.folds.store.facts.fingerprint,
-        "seeds": list(protocol.seeds),
+        "seeds": list(cross_validation.seeds),
         "folds": [sorted(fold.patients("test")) for fold in one.folds],
         "warnings": one.folds.warnings(),
         "asked": one.asked.model_dump(mode="json"),
@@ -225,7 +225,7 @@ def main(words: Sequence[str] | None = None) -> None:
     result = study(
         named_folders(given.runs),
         given.out,
-        protocol=protocol_of(given),
+        cross_validation=cross_validation_of(given),
         asked=asked,
         store=given.store,
         questions=(given.only,) if given.only else QUESTIONS,
