@@ -8,9 +8,9 @@ patient's. In the folder of a study lie
     folds/foldK/NAME seedS  an ANT-GAN trained on it; with one fold the runs that were given serve
     healed/WEIGHTS          A2N of all slices of a case, half precision
 
-One fold is the store's own split. `shared_gan` takes the paper literally, which tells of one ANT-GAN
-on 80 % of the patients and of five folds: four in five test patients are known to it, and every
-number that comes of it is marked.
+One fold is the store's own split. `shared_gan` takes the paper literally, which tells of one
+ANT-GAN on 80 % of the patients and of five folds: four in five test patients are known to it, and
+every number that comes of it is marked.
 """
 
 from __future__ import annotations
