@@ -14,8 +14,8 @@ import typer
 from typer.core import TyperGroup
 
 from scansmith import __version__
+from scansmith.apps.classify_verb import judging
 from scansmith.apps.data_verbs import data
-from scansmith.apps.judge_verbs import judging
 from scansmith.apps.options import (
     Config,
     Device,
@@ -38,7 +38,7 @@ class _InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         order = ["demo", "methods", "data", "train", "synthesize", "heal", "translate"]
-        order += ["evaluate", "study", "audit", "reader-study"]
+        order += ["evaluate", "classify", "study", "audit", "reader-study"]
         return sorted(super().list_commands(ctx), key=order.index)
 
 

@@ -10,7 +10,7 @@ z    the network's values                    (B, 2)
 
 L = mean -log softmax(z)_y over the samples that are clear
 
-Source: ANT-GAN (arXiv:1805.10537), Tables VI and VII: VGG and AlexNet, precision, recall, F1.
+Source: ANT-GAN (arXiv:1810.10850), Tables VI and VII: VGG and AlexNet, precision, recall, F1.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,4 +78,18 @@ class LesionRule:
 
     def _where(self, data: Labelled, chosen: np.ndarray) -> Labelled:
         numbers = np.flatnonzero(chosen).tolist()
-        return Labelled([data.images[n] for n in numbers], [data.labels[n] for n in numbers])
+        return Labelled(_Chosen(data.images, numbers), _Chosen(data.labels, numbers))
+
+
+@dataclass(frozen=True, eq=False)
+class _Chosen(Sequence[np.ndarray]):
+    """Some of a sequence that may be too large for memory: read when they are asked for."""
+
+    all: Sequence[np.ndarray]
+    numbers: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self.all[self.numbers[number]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,3 +95,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table."""
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def published(told: Mapping[str, Any]) -> list[str]:
+    """The lines of a paper's table, which is of other data.
+
+    Args:
+        told: item, data, measure, and arms: arm -> measure -> value.
+    """
+    names = list(dict.fromkeys(name for row in told["arms"].values() for name in row))
+    rows = [
+        [arm, *(f"{row[name]:g}" if name in row else "" for name in names)]
+        for arm, row in told["arms"].items()
+    ]
+    head = f"{told['item']}, as published. Other data ({told['data']}): {told['measure']}."
+    return [head, "", *table(["", *names], rows)]

@@ -1,0 +1,272 @@
+"""Can a network tell slices with a lesion from slices without, and do synthetic scans help it?
+
+One data set on disk is split by patient; a classifier learns from its training slices ("real"), and
+one more from these and each synthetic set together ("real + NAME"), all for the same number of
+steps, half of every batch abnormal. A slice is abnormal if the lesion covers `data.min_pixels` of
+it, normal if it shows none; between the two it is left out. A scan is abnormal if one of its slices
+is, and as probable as the most probable of them.
+
+Scans without a label file are left out: nothing tells what they show. A label file without a
+lesion is a scan without one. A synthetic set that a test patient had a part in is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scansmith.data.layouts import find_layout
+from scansmith.data.prepare import prepare
+from scansmith.data.store import Store
+from scansmith.evaluate.augment import Augmentation
+from scansmith.evaluate.classification import ClassifierNumbers, balanced, train_classifier
+from scansmith.evaluate.classification_scores import scores_by_patient
+from scansmith.evaluate.confusion import gains, table_of
+from scansmith.evaluate.lesion_rule import UNCLEAR, LesionRule
+from scansmith.evaluate.segmentation import Labelled
+from scansmith.io.atomic import write_bytes
+from scansmith.methods.ant_gan import AntGan, AntSettings
+from scansmith.recipe import Draw, Edits, Recipe
+from scansmith.scan import DataError, SettingsError
+from scansmith.settings import Section, load_settings, number
+from scansmith.studies.cells import Scores, cell, file_name
+from scansmith.studies.classify_report import as_markdown
+from scansmith.studies.counterparts import differences, told_apart
+from scansmith.studies.healed_slices import Images, Joined, Maps, Slice, slices
+from scansmith.studies.leakage import check_leakage
+from scansmith.train.checkpoint import write_json
+
+REAL = "real"
+DATA = ("data.split=0.7,0,0.3", "data.min_foreground=0.05")
+"""Over the `cpu` preset of ANT-GAN's data: nobody validates, and the ends of a scan count too."""
+AT_ONCE = 64  # test slices in memory
+
+
+class Asked(Section):
+    """The classifiers and their training, the same in every arm. Sized for two CPU cores."""
+
+    steps: int = number(1000, "training steps", gt=0)
+    batch: int = number(8, "slices in a step, half of them abnormal", gt=1)
+    numbers: ClassifierNumbers = ClassifierNumbers(width=0.125, learning_rate=1e-3)
+    augmentation: Augmentation = Augmentation()
+
+
+@dataclass(frozen=True)
+class Classifiers:
+    """The arms of one study in its folder: store/, sets/, classifiers/, cells/."""
+
+    data: Path
+    out: Path
+    synthetic: Mapping[str, Path]
+    lesion: tuple[str, ...]
+    asked: Asked
+    settings: AntSettings
+    runs: tuple[Path, ...] = ()
+    learned: tuple[str, ...] = ()
+
+    @cached_property
+    def store(self) -> Store:
+        """The real slices, prepared once."""
+        return prepare(self.data, self.out / "store", self._recipe(), workers=1)
+
+    @cached_property
+    def rule(self) -> LesionRule:
+        """What is abnormal, by the names of the store's structures."""
+        names, _ = told_apart(self.store.facts.structures)
+        return LesionRule.of(names, self.lesion or None, self.settings.data.min_pixels)
+
+    @property
+    def arms(self) -> list[str]:
+        """What classifiers learn from."""
+        return [REAL, *(f"{REAL} + {name}" for name in self.synthetic)]
+
+    def set_of(self, name: str) -> Store:
+        """A synthetic set as the store would have it.
+
+        Raises:
+            DataError: a test patient had a part in it, it cannot be told, or it does not fit.
+        """
+        root = self.synthetic[name]
+        check_leakage(root, self.store, runs=self.runs, learned=self.learned or None)
+        whole = self._recipe().model_copy(update={"split": (1.0, 0.0, 0.0), "patients": 0})
+        found = prepare(root, self.out / "sets" / file_name(name), whole, workers=1)
+        if problems := differences(found, self.store):
+            raise DataError("\n".join(f"{root}: {problem}" for problem in problems))
+        return found
+
+    def score(self, arm: str, seed: int) -> Scores:
+        """Class and probability of each clear test slice: "patient/case/slice"."""
+        parts = [(self.store, self.data)]
+        for name in [arm.removeprefix(f"{REAL} + ")] if arm != REAL else []:
+            parts.append((self.set_of(name), self.synthetic[name]))
+        record = {
+            "arm": arm,
+            "seed": seed,
+            "learned from": [store.facts.fingerprint for store, _ in parts],
+            "rule": {"lesion": list(self.rule.lesion), "least_pixels": self.rule.least_pixels},
+            **self.asked.model_dump(mode="json", exclude={"numbers": {"device", "threads"}}),
+        }
+        name = f"{arm} seed{seed}"
+        run = self.out / "classifiers" / file_name(name)
+
+        def work() -> Scores:
+            found = [labelled(store, "train", root) for store, root in parts]
+            samples = Labelled(
+                Joined([Images(store, places) for store, places in found]),
+                Joined([seen(store, places) for store, places in found]),
+            )
+            judge = train_classifier(
+                balanced(samples, self.rule, self.asked.batch, seed),
+                self.rule,
+                channels=len(self.store.facts.modalities),
+                steps=self.asked.steps,
+                seed=seed,
+                augment=self.asked.augmentation,
+                spacing_mm=next(iter(self.store.cases.values())).spacing_mm,
+                numbers=self.asked.numbers,
+                run=run,
+                record=record,
+            )
+            return self._said(judge)
+
+        scores = cell(self.out / "cells", name, record, work)
+        assert scores is not None
+        return scores
+
+    def _said(self, judge: Any) -> Scores:
+        _, places = labelled(self.store, "test", self.data)
+        classes = self.rule.of_samples(Labelled([], seen(self.store, places)))
+        clear = [(p, k) for p, k in zip(places, classes, strict=True) if k != UNCLEAR]
+        if not clear:
+            raise DataError(
+                f"{self.store.path}: no labelled test slice is normal or abnormal, expected some. "
+                "Give data.split a larger share for testing, or lower data.min_pixels."
+            )
+        found = {}
+        for start in range(0, len(clear), AT_ONCE):
+            part = clear[start : start + AT_ONCE]
+            chances = judge.predict(np.stack(list(Images(self.store, [p for p, _ in part]))))
+            for (place, kind), chance in zip(part, chances, strict=True):
+                key = f"{place.patient}/{place.case}/{place.sample:04}"
+                found[key] = {"abnormal": float(kind), "chance": float(chance)}
+        return found
+
+    def _recipe(self) -> Recipe:
+        """ANT-GAN's slices, whatever they show: a set may hold lesions alone."""
+        stated = AntGan.recipe(self.settings)
+        any_slice = {"draws": (Draw(name="any"),), "edits": Edits(kind="keep"), "tasks": {}}
+        plain = self.settings.data.model_dump(mode="json")
+        return stated.model_copy(
+            update={**any_slice, "method": "classify", "channels": None, "settings": plain}
+        )
+
+
+def classify(
+    data: Path | str,
+    out: Path | str,
+    *,
+    synthetic: Mapping[str, Path | str] | None = None,
+    lesion: Sequence[str] = (),
+    seeds: Sequence[int] = (0, 1, 2),
+    data_sets: Sequence[str] = (),
+    sets: Sequence[str] = (),
+    runs: Sequence[Path | str] = (),
+    learned: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Train and score classifiers, or what of it is not done yet.
+
+    Args:
+        data: the real data set, in any layout that is known.
+        out: the study's folder; the same one goes on with it.
+        synthetic: name -> data set on disk.
+        lesion: structures that make a slice abnormal; (): those named like a lesion, else any.
+        data_sets: ANT-GAN's data settings, data.a=b.
+        sets: settings of `Asked`, a.b=c.
+        runs: runs that made the synthetic sets, if they learned from another store.
+        learned: patients that the sets' generators learned from, where nothing tells.
+    Returns:
+        What results.json holds.
+    Raises:
+        SettingsError, DataError: the data cannot be used, or would leak.
+        RunError: the folder holds another study.
+    """
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise SettingsError(
+            f"classify: found seeds {', '.join(map(str, seeds)) or 'none'}, expected one at least, "
+            "each once. For example --seeds 3."
+        )
+    settings = load_settings(AntSettings, preset=AntGan.presets["cpu"], sets=[*DATA, *data_sets])
+    one = Classifiers(
+        Path(data),
+        Path(out),
+        {name: Path(root) for name, root in (synthetic or {}).items()},
+        tuple(lesion),
+        load_settings(Asked, sets=sets),
+        settings,
+        tuple(Path(run) for run in runs),
+        tuple(learned),
+    )
+    for name in one.synthetic:
+        one.set_of(name)  # refused before anything is trained
+    found = {arm: [one.score(arm, seed) for seed in seeds] for arm in one.arms}
+    result = _result(one, seeds, found)
+    write_json(one.out / "results.json", result)
+    write_bytes(one.out / "results.md", as_markdown(result).encode())
+    return result
+
+
+def _result(
+    one: Classifiers, seeds: Sequence[int], found: Mapping[str, Sequence[Scores]]
+) -> dict[str, Any]:
+    return {
+        "store": one.store.facts.fingerprint,
+        "seeds": list(seeds),
+        "lesion": [told_apart(one.store.facts.structures)[0][k] for k in one.rule.lesion],
+        "least pixels": one.rule.least_pixels,
+        "train patients": len({p.patient for p in labelled(one.store, "train", one.data)[1]}),
+        "without labels": sorted(set(one.store.cases) - _with_labels(one.data)),
+        "asked": one.asked.model_dump(mode="json"),
+        "arms": {arm: _over_seeds(scores) for arm, scores in found.items()},
+        "above": {
+            arm: gains(_tables(scores), _tables(found[REAL]))
+            for arm, scores in found.items()
+            if arm != REAL
+        },
+    }
+
+
+def labelled(store: Store, split: str, root: Path) -> tuple[Store, list[Slice]]:
+    """The slices of a split whose scans have a label file."""
+    there = _with_labels(root)
+    return store, [place for place in slices(store, split) if place.case in there]
+
+
+def seen(store: Store, places: Sequence[Slice]) -> Maps:
+    """Label maps without context."""
+    return Maps(store, places, told_apart(store.facts.structures)[1])
+
+
+def _with_labels(root: Path) -> set[str]:
+    return {files.case for files in find_layout(root).cases if files.labels is not None}
+
+
+def _tables(seeds: Sequence[Scores]) -> list[dict[str, np.ndarray]]:
+    return [
+        table_of(
+            (key.rsplit("/", 2)[0], int(row["abnormal"]), row["chance"]) for key, row in s.items()
+        )
+        for s in seeds
+    ]
+
+
+def _over_seeds(seeds: Sequence[Scores]) -> dict[str, Any]:
+    """Scores of the mean probability over seeds."""
+    keys = list(seeds[0])
+    truth = np.array([int(seeds[0][key]["abnormal"]) for key in keys])
+    chance = np.mean([[scores[key]["chance"] for key in keys] for scores in seeds], axis=0)
+    return scores_by_patient(truth, chance, [key.rsplit("/", 2)[0] for key in keys])

@@ -1,0 +1,46 @@
+"""What `scansmith classify` found, as a page of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scansmith.evaluate.classification_scores import MEASURES
+from scansmith.evaluate.confusion import MEASURES as PAIRED
+from scansmith.studies.tables import cell, table
+
+WHAT = {"slices": "Slices", "whole_patients": "Patients, abnormal if one of their slices is"}
+
+
+def as_markdown(result: Mapping[str, Any]) -> str:
+    """The study as tables."""
+    arms = result["arms"]
+    patients = next(iter(arms.values()))["patients"]
+    counts = [sum(row[name] for row in patients.values()) for name in ("slices", "abnormal")]
+    lines = [
+        f"{len(patients)} test patients with {counts[0]} slices, {counts[1]} of them abnormal "
+        f"(lesion: {', '.join(result['lesion'])}, {result['least pixels']} pixels); "
+        f"{result['train patients']} patients to learn from; seeds "
+        f"{', '.join(map(str, result['seeds']))}, their probabilities averaged. Intervals hold "
+        "95 % of resamplings of patients.",
+    ]
+    if left_out := result["without labels"]:
+        lines += ["", f"Left out, without a label file: {', '.join(left_out)}."]
+    for name, title in WHAT.items():
+        rows = [
+            [arm, *(cell(_named(told[name][measure])) for measure in MEASURES)]
+            for arm, told in arms.items()
+        ]
+        lines += ["", f"**{title}**", "", *table(["learned from", *MEASURES], rows)]
+    if result["above"]:
+        rows = [
+            [arm, *(cell(told[measure]) for measure in PAIRED)]
+            for arm, told in result["above"].items()
+        ]
+        lines += ["", "**Slices, above real, paired by patient and seed**", ""]
+        lines += table(["learned from", *PAIRED], rows)
+    return "\n".join(lines) + "\n"
+
+
+def _named(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {"mean": found["value"], "interval": found["interval"]}

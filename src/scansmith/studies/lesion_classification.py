@@ -1,0 +1,237 @@
+"""Does ANT-GAN help to tell slices with a lesion from slices without? (ANT-GAN, Tables VI and VII)
+
+    python -m scansmith.studies.lesion_classification NAME=RUN[,RUN...] --out DIR
+    python -m scansmith.studies.lesion_classification --store STORE --preset cpu --out DIR
+
+channel   Table VI: a VGG16 sees (x, A2N(x)) ("NAME") or (x, x) ("plain"), and learns from all
+          slices of the training patients
+fakes     Table VII: an AlexNet learns from 50 normal and 50 abnormal slices ("real"), or from these
+          and what ANT-GAN makes of the same 100 ("real + NAME"): 50 fake abnormal, 50 fake normal.
+          Each also with classical augmentation; and "all real": every slice of the training
+          patients, whose classes had to be known to train ANT-GAN
+
+All arms of a question take the same number of steps; half of every batch is abnormal. Folds are
+dealt by patient, and every fold trains an ANT-GAN of its own without its test patients
+(`healed_folds`). The repeats of Table VII go through the folds in turn, each with other slices.
+What is finished is kept in DIR and not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scansmith.evaluate.augment import Augmentation
+from scansmith.evaluate.classification import ClassifierNumbers
+from scansmith.io.atomic import write_bytes
+from scansmith.methods.ant_gan import AntGan
+from scansmith.scan import SettingsError
+from scansmith.settings import Section, load_settings, number
+from scansmith.studies.cells import Scores
+from scansmith.studies.healed_folds import (
+    CrossValidation,
+    Fold,
+    Folds,
+    Runs,
+    add_options,
+    cross_validation_of,
+    store_of,
+)
+from scansmith.studies.healed_slices import Images, TwoChannels
+from scansmith.studies.lesion_classification_report import (
+    ALL,
+    AUGMENTED,
+    DEFAULT,
+    PLAIN,
+    REAL,
+    Found,
+    as_markdown,
+    slices_csv,
+    summarise,
+)
+from scansmith.studies.lesion_classifiers import Kinds, Sample, Training, judged, with_fakes
+from scansmith.studies.named import named_folders
+from scansmith.train.checkpoint import write_json
+
+QUESTIONS = ("channel", "fakes")
+CPU = {
+    **{"channel.width": 0.125, "channel.learning_rate": 1e-3, "channel_steps": 500},
+    **{"fakes.width": 0.25, "fakes.learning_rate": 1e-3, "fakes_steps": 500, "batch": 8},
+}
+
+
+class Asked(Section):
+    """The classifiers and their training, the same in every arm of a question."""
+
+    channel: ClassifierNumbers = ClassifierNumbers(network="vgg16")
+    fakes: ClassifierNumbers = ClassifierNumbers(network="alexnet")
+    channel_steps: int = number(10_000, "training steps; the paper does not tell", gt=0)
+    fakes_steps: int = number(2000, "training steps; the paper does not tell", gt=0)
+    batch: int = number(32, "slices in a step, half of them abnormal", gt=1)
+    slices: int = number(50, "real slices of each class, and fake ones", "Table VII", gt=0)
+    repeats: int = number(5, "of Table VII, with other slices; the paper does not tell", gt=0)
+    augmentation: Augmentation = Augmentation()
+
+
+@dataclass(frozen=True)
+class Study:
+    """The classifiers of both questions; `channel` and `fakes` do what is not done yet."""
+
+    folds: Folds
+    asked: Asked = field(default_factory=Asked)
+
+    @property
+    def arms(self) -> dict[str, list[str]]:
+        """What classifiers learn from, in each question."""
+        twice = [REAL, *(f"{REAL} + {name}" for name in self.folds.runs)]
+        return {
+            "channel": [PLAIN, *self.folds.runs],
+            "fakes": [*twice, *(f"{arm}{AUGMENTED}" for arm in twice), ALL],
+        }
+
+    def channel(self, arm: str, fold: Fold, seed: int) -> Scores:
+        """Table VI: what an arm says of each slice that the fold tests on."""
+        healed = None if arm == PLAIN else self.folds.healed(arm, fold, seed)
+
+        def sample() -> Sample:
+            slices, classes = Kinds(fold, "train").all()
+            return Sample.of(TwoChannels(fold.store, slices, healed), classes, slices)
+
+        training = Training(
+            f"channel {arm} fold{fold.number} seed{seed}",
+            fold,
+            seed,
+            self.asked.channel,
+            self.asked.channel_steps,
+            self.asked.batch,
+            self.asked.augmentation,
+            {"arm": arm, "made by": None if arm == PLAIN else self._maker(arm, fold, seed)},
+        )
+        return judged(
+            self.folds.out, training, sample, lambda part: TwoChannels(fold.store, part, healed)
+        )
+
+    def fakes(self, arm: str, repeat: int) -> Scores:
+        """Table VII: what an arm says of each slice that the repeat's fold tests on."""
+        fold, seed = self.turn(repeat)
+        by = arm.removesuffix(AUGMENTED).removeprefix(f"{REAL} + ")
+        facts = {"arm": arm, "slices": self.asked.slices}
+        training = Training(
+            f"fakes {arm} repeat{repeat}",
+            fold,
+            repeat,
+            self.asked.fakes,
+            self.asked.fakes_steps,
+            self.asked.batch,
+            self.asked.augmentation if arm.endswith(AUGMENTED) else None,
+            facts | {"made by": None if by in (REAL, ALL) else self._maker(by, fold, seed)},
+        )
+        return judged(
+            self.folds.out,
+            training,
+            lambda: self.sample(by, repeat),
+            lambda part: Images(fold.store, part),
+        )
+
+    def turn(self, repeat: int) -> tuple[Fold, int]:
+        """The fold of a repeat, and the seed whose ANT-GAN makes its fakes."""
+        folds, seeds = self.folds.all, self.folds.asked.seeds
+        return folds[repeat % len(folds)], seeds[repeat // len(folds) % len(seeds)]
+
+    def sample(self, by: str, repeat: int) -> Sample:
+        """What "real", "all real", or "real" and the fakes of a name are in a repeat."""
+        fold, seed = self.turn(repeat)
+        kinds = Kinds(fold, "train")
+        if by not in (REAL, ALL):
+            method = self.folds.gan(by, fold, seed)[0].method
+            assert isinstance(method, AntGan)
+            return with_fakes(kinds, method, self.asked.slices, repeat)
+        slices, classes = kinds.all() if by == ALL else kinds.drawn(self.asked.slices, repeat)
+        return Sample.of(Images(fold.store, slices), classes, slices)
+
+    def found(self, question: str) -> Found:
+        """Every cell of a question: arm -> under each seed (folds together), or in each repeat."""
+        arms = self.arms[question]
+        if question == "fakes":
+            found: Found = {arm: [] for arm in arms}
+            for repeat in range(self.asked.repeats):
+                for arm in arms:
+                    found[arm].append(self.fakes(arm, repeat))
+            return found
+        seeds = self.folds.asked.seeds
+        found = {arm: [{} for _ in seeds] for arm in arms}
+        for fold in self.folds:
+            for turn, seed in enumerate(seeds):
+                for arm in arms:
+                    found[arm][turn] |= self.channel(arm, fold, seed)
+        return found
+
+    def _maker(self, name: str, fold: Fold, seed: int) -> str:
+        return self.folds.gan(name, fold, seed)[0].fingerprint
+
+
+def study(
+    runs: Runs,
+    out: Path | str,
+    *,
+    cross_validation: CrossValidation | None = None,
+    asked: Asked | None = None,
+    store: Path | None = None,
+    questions: Sequence[str] = QUESTIONS,
+) -> dict[str, Any]:
+    """Every cell, then results.json, results.md and slices.csv in the folder.
+
+    Args:
+        runs: name -> ANT-GANs, one for each seed in turn; what becomes of them is said at `Folds`.
+            Empty: one is trained, with the settings of `cross_validation`.
+        store: whose patients are dealt out; None: that of the first run.
+    Raises:
+        DataError: a run learned from test patients, or has other samples than the store.
+        RunError: the folder holds another study.
+    """
+    cross_validation, out = cross_validation or CrossValidation(), Path(out)
+    runs = dict(runs) or {DEFAULT: []}
+    if taken := {PLAIN, REAL, ALL} & set(runs):
+        raise SettingsError(f"{', '.join(taken)}=: is an arm's name. Name the run otherwise.")
+    one = Study(Folds(store_of(runs, store), runs, out, cross_validation), asked or Asked())
+    found = {question: one.found(question) for question in QUESTIONS if question in questions}
+    result = {
+        "store": one.folds.store.facts.fingerprint,
+        "seeds": list(cross_validation.seeds),
+        "folds": [sorted(fold.patients("test")) for fold in one.folds],
+        "warnings": one.folds.warnings(),
+        "asked": one.asked.model_dump(mode="json"),
+        **{question: summarise(question, arms) for question, arms in found.items()},
+    }
+    write_json(out / "results.json", result)
+    write_bytes(out / "results.md", as_markdown(result).encode())
+    write_bytes(out / "slices.csv", slices_csv(found).encode())
+    return result
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Command line; see the head of this file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    add_options(parser)
+    parser.add_argument("--only", choices=QUESTIONS, help="one question; default: both")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="A.B=C", help="of the classifiers"
+    )
+    given = parser.parse_args(words)
+    asked = load_settings(Asked, preset=CPU if given.preset == "cpu" else None, sets=given.set)
+    result = study(
+        named_folders(given.runs),
+        given.out,
+        cross_validation=cross_validation_of(given),
+        asked=asked,
+        store=given.store,
+        questions=(given.only,) if given.only else QUESTIONS,
+    )
+    print(as_markdown(result))
+
+
+if __name__ == "__main__":
+    main()
