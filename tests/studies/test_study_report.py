@@ -102,7 +102,7 @@ def test_the_page_needs_nothing_else_and_names_no_folder_of_the_machine(hearts, 
     assert str(hearts) not in text
     assert str(hearts) not in json.dumps(report)
     for told in ("Not a medical device", "Does it help?", "nowhere, Table 0", "other data",
-                 "--judge-cases 4", "not the same patients", "What it does not mean"):  # fmt: skip
+                 "--judge-cases 4", "no pair", "What it does not mean"):  # fmt: skip
         assert told in text, told
     for _, verdict in report["verdicts"].items():
         if verdict:

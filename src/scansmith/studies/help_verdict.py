@@ -182,8 +182,9 @@ def _each_seed(found: Found, name: str, other: str) -> list[float | None]:
 
 
 def signed(value: float) -> str:
-    """+0.012, and a true minus sign."""
-    return f"{value:+.3f}".replace("-", "−")
+    """+0.012, with a true minus sign; no sign where nothing is left of it."""
+    text = f"{value:+.3f}".replace("-", "−")
+    return "0.000" if text[1:] == "0.000" else text
 
 
 def difference(row: Comparison) -> str:
@@ -200,7 +201,7 @@ def difference(row: Comparison) -> str:
 def sentence(told: Mapping[str, Any]) -> str:
     """The verdict on an arm, for people."""
     rows = {row["role"]: row for row in told["comparisons"] if row["role"] != "baseline"}
-    name = f"“{told['arm']}”"
+    name = f"“{told['arm']}”" + (", instead of real scans" * (told["question"] == "instead"))
     if told["word"] is None:
         return f"{name}: no verdict, because a cell that it is compared by was not done."
     parts = [f"against “{row['against']}” {difference(row)}" for row in rows.values()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scansmith.evaluate.faithfulness import LEAST_DICE
 from scansmith.studies.help_verdict import overall, sentence
 
 HELPS = {
@@ -26,8 +27,15 @@ LEAKS = {
     "pass": "No sign of it was found",
     None: "Not known",
 }
+FEW = 10
+"""Test patients of whom a bootstrap interval is too narrow as a rule (our convention)."""
 _WORST_LEAK = ("leak", "inconclusive", "pass")
 _FAITHFUL_BY = {"far": "not faithful", "differs": "partly", "close": "faithful"}
+_LABELS = {
+    "far": "images and labels hardly belong together (Dice of a segmenter of real scans)",
+    "differs": "shown less well than in real scans (Dice of a segmenter of real scans)",
+    "close": "shown as well as in real scans (Dice of a segmenter of real scans)",
+}
 
 
 def faithful_word(found: Mapping[str, Any] | None) -> str | None:
@@ -54,7 +62,7 @@ def verdicts(found: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         found: the report's study, evaluations, audits and reader_study.
     """
-    told = {
+    told: dict[str, Any] = {
         "helps": _helps(found["study"]),
         "faithful": _faithful(found["evaluations"]),
         "leaks": _leaks(found["audits"]),
@@ -94,7 +102,14 @@ def _cautions(study: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> li
             f"{len(rows)} arms were compared, and nothing was corrected for that: the more arms, "
             "the likelier one of them wins by chance."
         )
-    if study["test_patients"] < 10:
+    reference = study["arms"][study["reference"]]["dice"]
+    mean = reference[study["measure"]]["mean"] if reference else None
+    if mean is not None and mean < LEAST_DICE:
+        notes.append(
+            f"The reference finds little (Dice {mean:.2f}). If its segmenters had not learned yet, "
+            "the differences say nothing: train for more steps, until more change nothing."
+        )
+    if study["test_patients"] < FEW:
         notes.append(
             f"{study['test_patients']} test patients: intervals from so few are too narrow as a "
             "rule."
@@ -123,22 +138,22 @@ def _faithful(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _of_labels(one: Mapping[str, Any]) -> list[str]:
+    """A line for each verdict, with the structures that have it."""
     structures = one["faithful"]["structures"]
     if not structures:
         return [f"{one['name']}: no verdict ({one['faithful']['reason']})."]
     lines = []
-    for name, entry in structures.items():
-        word = entry["verdict"]
-        if word is None:
-            lines.append(f"{one['name']}, {name}: no verdict, {entry['reason']}.")
-            continue
-        real, made = (entry[side]["mean"] for side in ("real", "synthetic"))
-        lead = {"close": "shown as in real scans", "differs": "shown less well than in real scans"}
-        text = lead.get(word, "images and labels hardly belong together")
-        lines.append(
-            f"{one['name']}, {name}: {text} (a segmenter of real scans finds it with Dice "
-            f"{made:.2f}, in real scans {real:.2f})."
-        )
+    for word, text in _LABELS.items():
+        found = [
+            f"{name} ({entry['synthetic']['mean']:.2f}, in real scans {entry['real']['mean']:.2f})"
+            for name, entry in structures.items()
+            if entry["verdict"] == word
+        ]
+        if found:
+            lines.append(f"{one['name']}, {text}: {', '.join(found)}.")
+    untold = [name for name, entry in structures.items() if entry["verdict"] is None]
+    if untold:
+        lines.append(f"{one['name']}, no verdict (the table says why): {', '.join(untold)}.")
     return lines
 
 

@@ -261,14 +261,22 @@ def _evaluation(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
             "structures": structures,
         },
         "likeness": {word: words.count(word) for word in ("far", "differs", "close", "none")},
+        "lesion_word": _lesion_word(metrics["settings"]),
         "worst": list(metrics["verdicts"][:_WORST]),
         "protocols": {key: v for key, v in metrics["protocols"].items() if key in protocols},
     }
 
 
+def _lesion_word(settings: Mapping[str, Any]) -> str:
+    """Without a structure that is named like a lesion, all labels together stand in for it."""
+    return "labelled region" if settings["lesion_by"] == "any label" else "lesion"
+
+
 def _audit(name: str, audit: Mapping[str, Any]) -> dict[str, Any]:
-    kept = ("scansmith", "verdict", "reasons", "needed", "not_meant", "sets", "settings")
-    kept += ("lines", "exchange", "pairs")
+    kept = (
+        *("scansmith", "verdict", "reasons", "needed", "not_meant", "sets", "settings"),
+        *("lines", "exchange", "pairs"),
+    )
     metadata = {key: audit["metadata"][key] for key in ("files", "identifying", "trace")}
     return {"name": name, **{key: audit[key] for key in kept}, "metadata": metadata}
 

@@ -18,7 +18,7 @@ from scansmith.evaluate.privacy_pairs import pose_words
 from scansmith.evaluate.report import PICTURES, digest, environment
 from scansmith.io.atomic import write_bytes
 from scansmith.studies.downstream_report import GREY, MARGIN
-from scansmith.studies.help_verdict import difference
+from scansmith.studies.help_verdict import signed
 
 _MOST_ROWS = 3
 _MOST_PAIRS = 4
@@ -50,10 +50,10 @@ def write_page(path: Path, found: dict[str, Any], folders: Mapping[str, Path]) -
         r=found,
         chip_of=_CHIPS,
         roles=ROLES,
-        lines=_LINES,
+        line_word=_line_word,
         mean=MEAN,
         margin=MARGIN,
-        difference=difference,
+        signed=signed,
         plot=plot_of(found["study"]),
         samples={
             one["name"]: samples_of(folders[f"evaluation {one['name']}"])
@@ -66,6 +66,12 @@ def write_page(path: Path, found: dict[str, Any], folders: Mapping[str, Path]) -
         colours={"real": REAL, "synthetic": SYNTHETIC},
     )
     return write_bytes(path, text.encode())
+
+
+def _line_word(line: str, audit: Mapping[str, Any]) -> str:
+    if line == "lesion" and audit["settings"]["lesion_by"] == "any label":
+        return "labelled structures"
+    return _LINES.get(line, line)
 
 
 def samples_of(folder: Path) -> dict[str, Any] | None:
@@ -148,8 +154,7 @@ def plot_of(study: Mapping[str, Any] | None) -> str:
     axes.set_yticks(range(len(rows)), names, fontsize=9)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel(
-        "difference in Dice on the test patients; bar: 95 % interval over patients; ticks: seeds; "
-        f"grey: worse by {MARGIN:g} at most",
+        f"difference in Dice (bar: 95 % interval; ticks: seeds; grey: worse by {MARGIN:g} at most)",
         fontsize=9,
     )
     axes.spines[["top", "right", "left"]].set_visible(False)
