@@ -24,6 +24,7 @@ from scansmith.studies.run import run_study
 from scansmith.studies.spec import find_spec
 from scansmith.studies.study_report import Parts, write_report
 from scansmith.studies.study_report_page import pairs_of, samples_of
+from scansmith.workflow import prepare
 
 TINY = """
 title: Do hearts help?
@@ -131,6 +132,29 @@ def test_real_patients_are_written_as_the_store_has_them(hearts, done):
     assert len(made.cases) == 4
     shapes = {read_scan(files).image.shape for files in (*made.cases, *found.cases)}
     assert len(shapes) == 1
+
+
+def test_methods_that_draw_slices_are_compared_with_slices(tmp_path):
+    write_phantoms(tmp_path / "raw", "brain", 4, 1, (32, 32, 12))
+    sets = ["data.size=32,32", "data.split=0.5,0,0.5"]
+    store = prepare(tmp_path / "raw", tmp_path / "store", "registered-multimodal", sets=sets)
+    judge.export(store, "test", tmp_path / "holdout")
+    found = find_layout(tmp_path / "holdout")
+    patients = {store.cases[case].patient for case in store.names("test")}
+    assert {files.patient for files in found.cases} == patients
+    files = found.cases[-1]
+    name, _, number = files.case.rpartition("_")
+    image, labels = store.sample(name, int(number))
+    scan = read_scan(files, table=found.table)
+    wanted = store.scan(name, image[None], labels[None], first=int(number))
+    assert min(scan.image.shape[1:]) == 1
+    assert np.allclose(scan.image, wanted.image)
+    assert np.allclose(scan.affine, wanted.affine)
+    assert labels.any()
+    shown = found.table.encode(scan.labels)
+    assert np.array_equal(shown, store.table.written.encode(wanted.labels))
+    with pytest.raises(DataError, match="no case in the validation split"):
+        judge.export(store, "validation", tmp_path / "nobody")
 
 
 def test_an_audit_that_fails_is_told_and_only_it_is_done_again(hearts, done, report, monkeypatch):

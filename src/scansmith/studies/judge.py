@@ -206,51 +206,36 @@ def _exported(place: Place, store: Store, name: str) -> None:
     step(place.out / "judged" / f"{name}.json", record, work)
 
 
-def export(store: Store, split: str, out: Path) -> list[str]:
+def export(store: Store, split: str, out: Path) -> None:
     """Write the patients of a split as a data set, as `synthesize` would write them.
 
-    Methods that draw single slices get them one by one, those that they are drawn from.
+    Of stores for methods that draw single slices, the slices that these are drawn from are written
+    one by one. Every method asks for labels in every case, so none is without.
 
-    Returns:
-        Names of cases that were left out, since their source has no label file: to write empty
-        labels would say that nothing is there.
     Raises:
-        DataError: nothing is left.
+        DataError: there is nobody in the split.
     """
-    kept = [name for name in store.names(split) if has_labels(store, name)]
-    if not kept:
+    if not store.names(split):
         raise DataError(
-            f"{store.path}: no labelled case in the {split} split, expected one at least. Give "
-            "data.split a share for it (--data-set data.split=0.8,0,0.2)."
+            f"{store.path}: no case in the {split} split, expected one at least. Give data.split a "
+            "share for it (--data-set data.split=0.8,0,0.2)."
         )
     table = written_table(store.table, LAYOUT)
     writer = open_writer(LAYOUT, out, store.facts.modalities, table, f"real-{split}")
-    for scan in _scans(store, split, kept):
-        writer.write(scan)
+    for scan in _scans(store, split):
+        writer.write(_written(store, scan))
     writer.close({"synthetic": False, "description": f"Real patients, {split} split of a study."})
-    return [name for name in store.names(split) if name not in kept]
 
 
-def has_labels(store: Store, name: str) -> bool:
-    """Whether a case's source has a label file, be it empty: the files are its images and this."""
-    _, modalities, files = store.source["files"][name]
-    return len(files) > len(modalities)
-
-
-def _scans(store: Store, split: str, names: Sequence[str]) -> Iterator[Scan]:
+def _scans(store: Store, split: str) -> Iterator[Scan]:
     edits = store.recipe.edits
     if edits.unit == "case":
-        for name in names:
-            yield _written(store, store.scan(name, *store.volume(name)))
+        yield from (store.scan(name, *store.volume(name)) for name in store.names(split))
         return
     draw = next(d for d in store.recipe.draws if d.name == edits.draw)
-    for case in places(store, split, draw):
-        for name, number in case:
-            if name in names:
-                image, labels = store.sample(name, number)
-                called = f"{name}_{number:03}"
-                one = store.scan(name, image[None], labels[None], called, number)
-                yield _written(store, one)
+    for name, number in (place for case in places(store, split, draw) for place in case):
+        image, labels = store.sample(name, number)
+        yield store.scan(name, image[None], labels[None], f"{name}_{number:03}", number)
 
 
 def _written(store: Store, scan: Scan) -> Scan:

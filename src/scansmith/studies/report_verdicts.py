@@ -74,7 +74,7 @@ def verdicts(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _helps(study: Mapping[str, Any] | None) -> dict[str, Any]:
     if study is None:
-        return _verdict(None, HELPS, ["No study was given: whether it helps was not asked."])
+        return _verdict(None, HELPS, ["No study is there."])
     rows = study["help"]
     if not rows:
         text = "No arm of the study learns from samples of a generator or of a synthetic set."
@@ -129,7 +129,7 @@ def _seeds_split(row: Mapping[str, Any]) -> bool:
 
 def _faithful(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not evaluations:
-        return _verdict(None, FAITHFUL, ["No evaluation was given: it was not asked."])
+        return _verdict(None, FAITHFUL, ["No evaluation is there."])
     words = [one["faithful"]["word"] for one in evaluations]
     worst = next((w for w in ("not faithful", "partly", "faithful") if w in words), None)
     if worst == "faithful" and None in words:
@@ -159,7 +159,7 @@ def _of_labels(one: Mapping[str, Any]) -> list[str]:
 
 def _leaks(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not audits:
-        return _verdict(None, LEAKS, ["No audit was given: it was not searched for."])
+        return _verdict(None, LEAKS, ["No audit is there."])
     words = {one["verdict"] for one in audits}
     word = next((w for w in _WORST_LEAK if w in words), None)
     sentences = [f"{one['name']}: {one['verdict']}. {' '.join(one['reasons'])}" for one in audits]
