@@ -14,6 +14,7 @@ from scansmith.apps.cli import app
 from scansmith.data.layouts import find_layout
 from scansmith.data.phantom import write_phantoms
 from scansmith.data.store import Store
+from scansmith.evaluate import evaluate
 from scansmith.evaluate.reader_score import score_study
 from scansmith.io import read_scan
 from scansmith.scan import DataError, SettingsError
@@ -164,18 +165,21 @@ def test_an_audit_that_fails_is_told_and_only_it_is_done_again(hearts, done, rep
     before = [path.stat().st_mtime_ns for path in kept]
 
     def broken(*given, **options):
-        raise DataError("a case is broken")
+        raise DataError(f"{given[0]}: a case is broken")
 
     with monkeypatch.context() as changed:
         changed.setattr(judge, "audit", broken)
         told = []
         found = study(hearts, tell=told.append)
-    assert found["problems"] == told == ["gan, seed 0, audit: a case is broken"]
+    assert found["problems"] == told
+    assert told == [f"gan, seed 0, audit: {folder / 'synthetic'}: a case is broken"]
     half = json.loads((hearts / "out" / "report.json").read_text())
     assert half["verdicts"]["leaks"]["word"] == "not known"
     assert half["evaluations"] == report["evaluations"]
     assert "No audit: whether training patients are given away is not known." in half["missing"]
-    assert "gan, seed 0, audit: a case is broken" in (hearts / "out" / "report.html").read_text()
+    page = (hearts / "out" / "report.html").read_text()
+    assert "gan, seed 0, audit: judged/gan-seed0/synthetic: a case is broken" in page
+    assert str(hearts) not in page
 
     assert study(hearts) == done
     assert json.loads((hearts / "out" / "report.json").read_text()) == report
@@ -227,6 +231,22 @@ def test_parts_that_were_made_apart_come_together(hearts, done, report, tmp_path
     assert "Can experts tell it from real scans?" in page
 
 
+def test_pairs_are_shown_as_pairs(hearts, done, tmp_path):
+    train = hearts / "out" / "judged" / "train"
+    evaluate(train, train, tmp_path / "evaluate", limit=2)  # the same names: each is its own pair
+    found = write_report(Parts(evaluations=(tmp_path / "evaluate",)), tmp_path / "report")
+    assert found["evaluations"][0]["faithful"] == {
+        "word": None, "reason": "not asked", "facts": None, "structures": {}
+    }  # fmt: skip
+    shown = samples_of(tmp_path / "evaluate")
+    assert len(shown["paired"]) == 2
+    assert shown["paired"][0]["real"] == shown["paired"][0]["synthetic"]
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "that is to show the same" in page
+    assert "no pair" not in page
+    assert "evaluate: no verdict (not asked)." in page
+
+
 def test_a_report_of_nothing_and_wrong_folders_are_refused(tmp_path):
     with pytest.raises(SettingsError, match="found no part"):
         write_report(Parts(), tmp_path / "report")
@@ -249,5 +269,8 @@ def test_pictures_that_are_not_of_these_numbers_are_not_shown(hearts, done, repo
     (folder / "metrics.json").write_text(json.dumps({**metrics, "scansmith": "another"}))
     assert samples_of(folder) is None
     audit = hearts / "out" / "judged" / "gan-seed0" / "audit"
-    assert pairs_of(report["audits"][0], audit)
+    pairs = pairs_of(report["audits"][0], audit)
+    assert [row["line"] for row in pairs] == ["whole"] * 3 + ["lesion"] * 3
+    third = report["audits"][0]["pairs"][2]
+    assert (pairs[2]["case"], pairs[2]["train_case"]) == (third["case"], third["train_case"])
     assert pairs_of(report["audits"][0], tmp_path) == []

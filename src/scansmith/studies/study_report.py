@@ -12,7 +12,6 @@ It is put together from parts on disk, each of which may be missing, and then th
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 import scansmith
 from scansmith.evaluate.compare import RESEARCH_USE, strict
@@ -28,10 +26,10 @@ from scansmith.evaluate.overlap import MEAN
 from scansmith.evaluate.protocol import protocol_id
 from scansmith.evaluate.spread import LEVEL, RESAMPLES
 from scansmith.io.atomic import write_bytes
-from scansmith.scan import DataError, SettingsError
-from scansmith.studies.cells import Scores
+from scansmith.scan import SettingsError
 from scansmith.studies.downstream_report import MARGIN, Found
 from scansmith.studies.help_verdict import AS_LONG, help_of, judged_arms, relative_steps
+from scansmith.studies.report_parts import Reader
 from scansmith.studies.report_verdicts import faithful_word, verdicts
 from scansmith.studies.spec import Spec
 
@@ -83,7 +81,7 @@ def write_report(parts: Parts, out: Path | str) -> dict[str, Any]:
 
 def gathered(parts: Parts) -> tuple[dict[str, Any], dict[str, Path]]:
     """Everything that the report says, and the folder of each part by its name."""
-    read = _Reader()
+    read = Reader()
     results = read.json(parts.study, "results.json", "a study", "spec", "arms")
     own = [] if parts.study is None else (results or {}).get("judged") or []
     evaluations = [(_name(j), parts.study / j["folder"] / "evaluate") for j in own if j["evaluate"]]
@@ -105,7 +103,9 @@ def gathered(parts: Parts) -> tuple[dict[str, Any], dict[str, Path]]:
         "format": FORMAT,
         "scansmith": scansmith.__version__,
         "intended_use": RESEARCH_USE,
-        "study": _study(results, spec, scores) if results and spec and scores else None,
+        "study": _study(parts.study, results, spec, scores)
+        if parts.study and results and spec and scores
+        else None,
         "evaluations": [_evaluation(name, m) for name, _, m in metrics if m],
         "audits": [_audit(name, a) for name, _, a in audited if a],
         "reader_study": score,
@@ -119,70 +119,7 @@ def gathered(parts: Parts) -> tuple[dict[str, Any], dict[str, Path]]:
     return strict(found), folders
 
 
-class _Reader:
-    """Reads the parts, and remembers all that is wrong with them."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-
-    def json(self, folder: Path | None, name: str, what: str, *keys: str) -> dict[str, Any] | None:
-        if folder is None:
-            return None
-        try:
-            found = json.loads((folder / name).read_text(encoding="utf-8"))
-            lacking = [key for key in keys if key not in found]
-        except (OSError, ValueError, TypeError) as error:
-            self.problems.append(
-                f"{folder / name}: cannot be read ({type(error).__name__}), expected {what}. Name "
-                "the folder that it was written to."
-            )
-            return None
-        if lacking:
-            self.problems.append(
-                f"{folder / name}: lacks {', '.join(lacking)}, expected {what} of this version. "
-                "Make it again."
-            )
-            return None
-        return dict(found)
-
-    def arms(
-        self, folder: Path | None, results: Mapping[str, Any] | None
-    ) -> tuple[Spec | None, Found | None]:
-        """What a study asked, and every score that it found."""
-        if folder is None or results is None:
-            return None, None
-        try:
-            spec = Spec.model_validate(results["spec"])
-            return spec, read_scores(folder / "patients.csv", results)
-        except (OSError, ValueError, KeyError, ValidationError) as error:
-            self.problems.append(
-                f"{folder}: its results.json and patients.csv cannot be read together "
-                f"({error!r:.120}), expected those of one study of this version. Run the study "
-                "again in its folder; what is done is kept."
-            )
-            return None, None
-
-    def raise_problems(self) -> None:
-        if self.problems:
-            raise DataError("\n".join(self.problems))
-
-
-def read_scores(path: Path, results: Mapping[str, Any]) -> Found:
-    """A study's scores of every arm under every seed, from its table of patients."""
-    seeds = [str(seed) for seed in results["seeds"]]
-    found: dict[str, list[Scores | None]] = {a: [None] * len(seeds) for a in results["arms"]}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            arm, seed = row.pop("arm"), seeds.index(row.pop("seed"))
-            key = f"{row.pop('patient')}/{row.pop('case')}"
-            scores = found[arm][seed]
-            if scores is None:
-                scores = found[arm][seed] = {}
-            scores[key] = {name: float(v) if v else np.nan for name, v in row.items()}
-    return found
-
-
-def _study(results: Mapping[str, Any], spec: Spec, scores: Found) -> dict[str, Any]:
+def _study(folder: Path, results: Mapping[str, Any], spec: Spec, scores: Found) -> dict[str, Any]:
     steps = relative_steps(spec)
     facts = {
         "measure_of": "structures, mean over those that are there; test patients",
@@ -210,7 +147,7 @@ def _study(results: Mapping[str, Any], spec: Spec, scores: Found) -> dict[str, A
         **{key: results[key] for key in ("title", "item", "about", "published", "store", "seeds")},
         "train_patients": results["train patients"],
         "test_patients": results["test patients"],
-        "problems": results["problems"],
+        "problems": [_without(folder, text) for text in results["problems"]],
         "reference": spec.reference,
         "measure": MEAN,
         "protocol": protocol,
@@ -219,9 +156,29 @@ def _study(results: Mapping[str, Any], spec: Spec, scores: Found) -> dict[str, A
         "help": [help_of(spec, scores, name) for name in judged_arms(spec)],
         "generators": list(spec.generators),
         "not_judged": _not_judged(spec, results),
-        "spec": results["spec"],
+        "spec": _without_folders(results["spec"]),
         "command": results.get("command", ""),
     }
+
+
+def _without(folder: Path, text: str) -> str:
+    """A message without the place of the study's folder, which is nobody's business."""
+    for name in {str(folder), str(folder.resolve())}:
+        text = text.replace(f"{name}/", "")
+    return text
+
+
+def _without_folders(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A specification with the names of sets on disk, not their places."""
+    sets = {
+        name: {
+            **given,
+            "path": Path(given["path"]).name,
+            "runs": [Path(run).name for run in given["runs"]],
+        }
+        for name, given in spec["sets"].items()
+    }
+    return {**spec, "sets": sets}
 
 
 def _role(spec: Spec, name: str) -> str:
@@ -261,6 +218,7 @@ def _evaluation(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
             "structures": structures,
         },
         "likeness": {word: words.count(word) for word in ("far", "differs", "close", "none")},
+        "modalities": metrics["settings"]["modalities"],
         "lesion_word": _lesion_word(metrics["settings"]),
         "worst": list(metrics["verdicts"][:_WORST]),
         "protocols": {key: v for key, v in metrics["protocols"].items() if key in protocols},

@@ -21,7 +21,7 @@ from scansmith.studies.downstream_report import GREY, MARGIN
 from scansmith.studies.help_verdict import signed
 
 _MOST_ROWS = 3
-_MOST_PAIRS = 4
+_MOST_PAIRS = 3  # of each line of evidence
 _CHIPS = {
     "helps": "close", "faithful": "close", "pass": "close", "close": "close",
     "no evidence": "differs", "mixed": "differs", "partly": "differs", "no worse": "differs",
@@ -114,13 +114,13 @@ def _is_data(key: str, value: str) -> bool:
 
 
 def pairs_of(audit: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """The audit's worst pairs that have a picture, worst first."""
-    found = []
+    """The audit's worst pairs that have a picture, some of each line, worst first."""
+    found: list[dict[str, Any]] = []
     for number, row in enumerate(audit["pairs"], 1):
         picture = _embedded(folder / "pairs", f"{number:02d}_{row['line']}.png")
-        if picture:
+        if picture and sum(one["line"] == row["line"] for one in found) < _MOST_PAIRS:
             found.append({**row, "picture": picture, "turned": pose_words(row["poses"][0])})
-    return found[:_MOST_PAIRS]
+    return found
 
 
 def _embedded(folder: Path | None, name: str) -> str:
