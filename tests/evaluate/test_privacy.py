@@ -159,6 +159,8 @@ def folders(slices, tmp_path_factory):
 
 def test_too_few_cases_are_inconclusive_and_it_says_how_many_would_do(folders, tmp_path):
     out, steps = tmp_path / "out", []
+    (out / "pairs").mkdir(parents=True)
+    (out / "pairs" / "99_whole.png").write_bytes(b"of an earlier audit, of other pairs")
     found = audit(
         folders["fresh"], folders["train"], folders["holdout"], out,
         progress=lambda *step: steps.append(step),

@@ -30,6 +30,7 @@ from scansmith.apps.options import (
 )
 from scansmith.apps.progress import shown
 from scansmith.apps.reader_verbs import reader_study
+from scansmith.apps.report_verbs import reporting
 from scansmith.scan import ScansmithError
 
 
@@ -38,7 +39,7 @@ class _InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         order = ["demo", "methods", "data", "train", "synthesize", "heal", "translate"]
-        order += ["evaluate", "classify", "study", "audit", "reader-study"]
+        order += ["evaluate", "classify", "study", "audit", "reader-study", "report"]
         return sorted(super().list_commands(ctx), key=order.index)
 
 
@@ -59,6 +60,7 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 app.add_typer(judging)
 app.add_typer(reader_study, name="reader-study")
+app.add_typer(reporting)
 
 
 def _version(wanted: bool) -> None:

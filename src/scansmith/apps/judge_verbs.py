@@ -115,12 +115,26 @@ def study(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="of segmenters, for example steps=2000"),
     ] = None,
+    judge: Annotated[
+        bool,
+        typer.Option(
+            "--judge/--no-judge", help="write, evaluate and audit what generators make; minutes"
+        ),
+    ] = True,
+    judge_cases: Annotated[
+        int, typer.Option(min=0, metavar="N", help="so many; 0: as many as training patients")
+    ] = 0,
+    judge_seeds: Annotated[int, typer.Option(min=1, help="of so many seeds, the first ones")] = 1,
+    judge_steps: Annotated[
+        int, typer.Option(min=1, help="of the segmenter that is asked about their labels")
+    ] = 1000,
     show: Annotated[bool, typer.Option("--list", help="the studies there are, and leave")] = False,
 ) -> None:
     """Do synthetic scans help? Train generators and segmenters on a split by patient; compare."""
     from rich.console import Console
 
     from scansmith.apps.tables import study_table
+    from scansmith.studies.judge import Judging
     from scansmith.studies.run import run_study
 
     if show:
@@ -140,9 +154,11 @@ def study(
         patients=patients,
         data_sets=data_sets or (),
         segmenter_sets=segmenter_sets or (),
+        judging=Judging(judge_cases, judge_seeds, judge_steps) if judge else None,
         tell=typer.echo,
     )
     typer.echo((out / "results.md").read_text(encoding="utf-8"))
+    typer.echo(f"report in {out / 'report.html'}, numbers in {out / 'report.json'}")
 
 
 @judging.command(

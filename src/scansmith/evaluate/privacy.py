@@ -120,6 +120,9 @@ def _write(out: Path, found: dict[str, Any], sets: Sets, layout: Layout, options
     shown = {}
     if options.pictures:
         shown = pair_pictures(found["pairs"], partial(sets.read, layout.shared), layout)
+    for old in (out / "pairs").glob("[0-9][0-9]_*.png"):  # of an earlier audit: other pairs
+        if old.name not in shown:
+            old.unlink()
     for name, png in shown.items():
         write_bytes(out / "pairs" / name, png)
     write_page(out / "audit.html", found, shown)

@@ -37,6 +37,7 @@ VERSIONS = {
     **dict.fromkeys(("frechet", "kernel", "wasserstein", "kolmogorov_smirnov"), 1),
     **dict.fromkeys(neighbours.MEASURES, 1),
     "faithfulness": 1,
+    "dice": 1,
 }
 _SSIM = {
     "sigma": fidelity.SSIM_SIGMA,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from scansmith.evaluate import neighbours, pictures, plots
 from scansmith.evaluate.cases import Plan
@@ -19,6 +21,7 @@ from scansmith.evaluate.view import AXES, Shared
 from scansmith.io.atomic import write_bytes
 from scansmith.labels.table import LabelTable
 
+PICTURES = "pictures.json"
 _MOST_ROWS = 16
 _HEADS = {
     "psnr": "PSNR, dB",
@@ -41,12 +44,15 @@ _REGION_WORDS = {
 
 
 def write_report(path: Path, metrics: dict[str, Any], outcome: Outcome, plan: Plan) -> Path:
-    """Write the page.
+    """Write the page, and beside it `pictures.json` with its pictures for pages that tell more.
 
     Args:
         metrics: as in metrics.json; every number of the page is from there.
         outcome: for the pictures and plots.
     """
+    rows, legend = _picture_rows(outcome, plan), _legend(plan.shared)
+    shown = {"metrics": digest(metrics), "legend": legend, "rows": rows}
+    write_bytes(path.parent / PICTURES, (json.dumps(shown) + "\n").encode())
     page = environment().get_template("report.html.j2")
     text = page.render(
         m=metrics,
@@ -56,8 +62,8 @@ def write_report(path: Path, metrics: dict[str, Any], outcome: Outcome, plan: Pl
         axes=AXES,
         region_words=_region_words(plan.shared),
         lesion_word="lesion" if plan.shared.lesion_by != "any label" else "labelled region",
-        rows=_picture_rows(outcome, plan),
-        legend=_legend(plan.shared),
+        rows=rows,
+        legend=legend,
         difference_share=round(100 * pictures.DIFFERENCE),
         intensity_plot=plots.histograms(outcome.real, outcome.synthetic, _titles(plan)),
         lesion_plot=plots.lesion_plots(outcome.real, outcome.synthetic, plan.shared.modalities)
@@ -76,10 +82,20 @@ def write_report(path: Path, metrics: dict[str, Any], outcome: Outcome, plan: Pl
     return write_bytes(path, text.encode())
 
 
-def environment() -> Environment:
-    """Everything is escaped: names of cases and structures come from other people's files."""
+def digest(metrics: Mapping[str, Any]) -> str:
+    """What ties pictures to the metrics that they were drawn with."""
+    text = json.dumps(metrics, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def environment(*rooms: str) -> Environment:
+    """Everything is escaped: names of cases and structures come from other people's files.
+
+    Args:
+        rooms: other rooms that have templates; they may include this one's.
+    """
     found = Environment(
-        loader=PackageLoader("scansmith", "evaluate"),
+        loader=ChoiceLoader([PackageLoader("scansmith", room) for room in (*rooms, "evaluate")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

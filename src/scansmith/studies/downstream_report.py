@@ -48,12 +48,17 @@ def summarise(spec: Spec, found: Found) -> dict[str, Any]:
             "published": spec.published.arms.get(name, {}),
         }
         for role, other in others.items():
-            told[role] = _against(seeds, found[other], name) if name != other else None
+            told[role] = paired(seeds, found[other], name) if name != other else None
         arms[name] = told
     return {"arms": arms, "against": others, "verdicts": _verdicts(arms, others)}
 
 
-def _against(seeds: Sequence[Scores | None], other: Sequence[Scores | None], arm: str) -> Any:
+def paired(seeds: Sequence[Scores | None], other: Sequence[Scores | None], arm: str) -> Any:
+    """An arm's Dice minus another's, patient by patient, of the seeds that both have.
+
+    Returns:
+        above (measure -> mean, interval), share, seeds; None if they have no seed in common.
+    """
     pairs = [(a, b) for a, b in zip(seeds, other, strict=True) if a and b]
     if not pairs:
         return None

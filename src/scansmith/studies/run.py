@@ -11,7 +11,10 @@ from scansmith.scan import SettingsError
 from scansmith.settings import load_settings
 from scansmith.studies.downstream import Downstream, Place, Tell, run_cells
 from scansmith.studies.downstream_report import as_markdown, rows_csv, save_plot, summarise
+from scansmith.studies.judge import Judging, judge_generators
+from scansmith.studies.repeat import command_of
 from scansmith.studies.spec import Segmenters, Spec, find_spec
+from scansmith.studies.study_report import Parts, write_report
 from scansmith.train.checkpoint import write_json
 
 
@@ -25,6 +28,7 @@ def run_study(
     patients: int = 0,
     data_sets: Sequence[str] = (),
     segmenter_sets: Sequence[str] = (),
+    judging: Judging | None = None,
     tell: Tell = print,
 ) -> dict[str, Any]:
     """Do a study, or what of it is not done yet.
@@ -36,8 +40,9 @@ def run_study(
         patients: learn from so many training patients alone; 0: all.
         data_sets: data settings over the specification's, a.b=c.
         segmenter_sets: settings of `spec.Segmenters` over the specification's, a.b=c.
+        judging: write, evaluate and audit what the generators make; None: leave that out.
     Returns:
-        What results.json holds.
+        What results.json holds. `report.html` and `report.json` tell the whole.
     Raises:
         SettingsError, DataError: the study or its data cannot be used.
     """
@@ -53,6 +58,7 @@ def run_study(
         )
     place = Place(spec, Path(data), Path(out), patients, tuple(data_sets))
     found, problems = run_cells(place, seeds, jobs, tell)
+    judged, more = ([], []) if judging is None else judge_generators(place, seeds, judging, tell)
     first = Downstream(place, seeds[0])
     result = {
         "title": spec.title,
@@ -64,13 +70,16 @@ def run_study(
         "test patients": len({case.patient for case in first.test}),
         "seeds": list(seeds),
         "spec": spec.model_dump(mode="json"),
-        "problems": problems,
+        "problems": [*problems, *more],
+        "judged": judged,
+        "command": command_of(study, place, seeds, judging, segmenter_sets),
         **summarise(spec, found),
     }
     write_json(place.out / "results.json", result)
     write_bytes(place.out / "results.md", as_markdown(result).encode())
     write_bytes(place.out / "patients.csv", rows_csv(seeds, found).encode())
     save_plot(result, place.out / "results.png")
+    write_report(Parts(study=place.out), place.out)
     return result
 
 

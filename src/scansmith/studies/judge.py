@@ -1,0 +1,250 @@
+"""The generators of a study, judged: data sets on disk, how like they are, and what they give away.
+
+In the study's folder, each step kept when it is finished, so that a study that is stopped goes on:
+
+    judged/train, judged/holdout    the store's training and test patients as data sets
+    judged/GENERATOR seedN/
+        synthetic/                  as many cases as there are training patients
+        evaluate/                   against the training patients, with label faithfulness
+        audit/                      against training and test patients
+
+All four sets are written from the store, on its grid and in raw units, by the writer that
+`synthesize` uses: nothing differs between real and synthetic but what the generator did.
+
+The faithfulness of labels is asked of a segmenter that `evaluate` trains on two thirds of the
+training patients, not of the study's own: that one has seen every patient whose label maps and
+scans the synthetic cases were drawn from, and would find too much in them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from scansmith.data.batches import places
+from scansmith.data.store import Store
+from scansmith.data.write import open_writer
+from scansmith.evaluate import audit, evaluate
+from scansmith.evaluate.privacy_verdict import LEAST
+from scansmith.scan import DataError, RunError, Scan, ScansmithError, SettingsError
+from scansmith.studies.cells import file_name
+from scansmith.studies.downstream import Place, Tell
+from scansmith.synthesize.make import synthesize
+from scansmith.synthesize.works import written_table
+from scansmith.train.checkpoint import read_json, write_json
+
+LAYOUT = "nnunet"
+SETS = {"train": "train", "holdout": "test"}
+"""Name of a real data set -> its split in the store."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How the generators are judged.
+
+    Attributes:
+        cases: synthetic ones; 0: as many as training patients, but no fewer than a pass takes.
+        seeds: of how many seeds the generators are judged; the first ones.
+        steps: of the segmenter that is asked whether images show what their labels say.
+    """
+
+    cases: int = 0
+    seeds: int = 1
+    steps: int = 1000
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        if self.cases < 0 or self.seeds < 1 or self.steps < 1:
+            raise SettingsError(
+                f"judge: found {self.cases} cases, {self.seeds} seeds and {self.steps} steps, "
+                "expected 0 cases or more (0: as many as training patients), 1 seed and 1 step at "
+                "least."
+            )
+
+
+def judged_folder(out: Path, generator: str, seed: int) -> Path:
+    """Where a generator's data set and what is said of it lie in a study's folder."""
+    return out / "judged" / file_name(f"{generator} seed{seed}")
+
+
+def judge_generators(
+    place: Place, seeds: Sequence[int], judging: Judging, tell: Tell = print
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Write, evaluate and audit a data set of each generator that an arm learns from.
+
+    Returns:
+        generator, seed, folder in the study's, and which steps are done (evaluate, audit) of each;
+        and what went wrong: the other steps are done nevertheless.
+    """
+    makers = [name for name in place.spec.generators if name in place.spec.makers]
+    if not makers:
+        return [], []
+    store, problems = Store.open(place.out / "store"), list[str]()
+    for name in SETS:
+        problems += _tried(f"judging, {name} patients", partial(_exported, place, store, name))
+    exported, judged = not problems, []
+    for generator in makers:
+        for seed in seeds[: judging.seeds]:
+            told = list(_judged(place, store, generator, seed, judging)) if exported else []
+            problems += told
+            failed = {problem.split(":")[0].rpartition(", ")[2] for problem in told}
+            done = exported and "synthesize" not in failed
+            judged.append(
+                {
+                    "generator": generator,
+                    "seed": seed,
+                    "folder": f"judged/{judged_folder(place.out, generator, seed).name}",
+                    **{what: done and what not in failed for what in ("evaluate", "audit")},
+                }
+            )
+    for problem in problems:
+        tell(problem)
+    return judged, problems
+
+
+def _judged(
+    place: Place, store: Store, generator: str, seed: int, judging: Judging
+) -> Iterator[str]:
+    """The steps of one generator under one seed; what went wrong."""
+    folder, real = judged_folder(place.out, generator, seed), place.out / "judged"
+    cases = judging.cases or max(LEAST, len({c.patient for c in _of(store, "train")}))
+    record = {
+        "generator": place.spec.generators[generator].model_dump(mode="json"),
+        "seed": seed,
+        "store": store.facts.fingerprint,
+        "cases": cases,
+    }
+    made = folder / "synthetic"
+    failed = _tried(
+        f"{generator}, seed {seed}, synthesize",
+        lambda: step(
+            folder / "synthesize.json",
+            record,
+            lambda: synthesize(
+                _run_of(place, generator, seed), made,
+                cases=cases, seed=seed, layout=LAYOUT, resume=made.exists(),
+            ),
+        ),
+    )  # fmt: skip
+    if failed:
+        yield from failed
+        return
+    train, holdout = (real / name for name in SETS)
+    yield from _tried(
+        f"{generator}, seed {seed}, evaluate",
+        lambda: step(
+            folder / "evaluate.json",
+            record | {"steps": judging.steps},
+            lambda: evaluate(
+                train, made, folder / "evaluate", faithfulness=True, steps=judging.steps
+            ),
+        ),
+    )
+    yield from _tried(
+        f"{generator}, seed {seed}, audit",
+        lambda: step(
+            folder / "audit.json", record, lambda: audit(made, train, holdout, folder / "audit")
+        ),
+    )
+
+
+def _run_of(place: Place, generator: str, seed: int) -> Path:
+    """The run that the study's arms learned from; it is not trained here."""
+    if not place.run_of(generator, seed).with_suffix(".json").exists():
+        raise RunError(
+            f"{place.run_of(generator, seed)}: holds no finished run, expected the one that the "
+            "study's arms learned from. Mend what kept it from being trained, and run the study "
+            "again."
+        )
+    return place.trained(generator, seed)
+
+
+def step(done: Path, record: dict[str, Any], work: Callable[[], object]) -> None:
+    """Do what is not done yet, and keep the record of what it was done with.
+
+    Raises:
+        RunError: it was done with another record.
+    """
+    if done.is_file():
+        before = read_json(done)
+        differing = sorted(k for k in {*before, *record} if before.get(k) != record.get(k))
+        if differing:
+            raise RunError(
+                f"{done}: was done with other settings (differing: {', '.join(differing)}). Give "
+                f"these again, or delete {done.parent.name} in the study's folder and judge anew."
+            )
+        return
+    work()
+    write_json(done, record)
+
+
+def _tried(what: str, work: Callable[[], object]) -> list[str]:
+    try:
+        work()
+    except ScansmithError as error:
+        return [f"{what}: {error}"]
+    return []
+
+
+def _of(store: Store, name: str) -> list[Any]:
+    return [store.cases[case] for case in store.names(SETS[name])]
+
+
+def _exported(place: Place, store: Store, name: str) -> None:
+    out = place.out / "judged" / name
+
+    def work() -> None:
+        if out.exists():  # begun and not finished: written anew, whole
+            shutil.rmtree(out)
+        export(store, SETS[name], out)
+
+    record = {"store": store.facts.fingerprint, "split": SETS[name]}
+    step(place.out / "judged" / f"{name}.json", record, work)
+
+
+def export(store: Store, split: str, out: Path) -> None:
+    """Write the patients of a split as a data set, as `synthesize` would write them.
+
+    Of stores for methods that draw single slices, the slices that these are drawn from are written
+    one by one. Every method asks for labels in every case, so none is without.
+
+    Raises:
+        DataError: there is nobody in the split.
+    """
+    if not store.names(split):
+        raise DataError(
+            f"{store.path}: no case in the {split} split, expected one at least. Give data.split a "
+            "share for it (--data-set data.split=0.8,0,0.2)."
+        )
+    table = written_table(store.table, LAYOUT)
+    writer = open_writer(LAYOUT, out, store.facts.modalities, table, f"real-{split}")
+    for scan in _scans(store, split):
+        writer.write(_written(store, scan))
+    writer.close({"synthetic": False, "description": f"Real patients, {split} split of a study."})
+
+
+def _scans(store: Store, split: str) -> Iterator[Scan]:
+    edits = store.recipe.edits
+    if edits.unit == "case":
+        yield from (store.scan(name, *store.volume(name)) for name in store.names(split))
+        return
+    draw = next(d for d in store.recipe.draws if d.name == edits.draw)
+    for name, number in (place for case in places(store, split, draw) for place in case):
+        image, labels = store.sample(name, number)
+        yield store.scan(name, image[None], labels[None], f"{name}_{number:03}", number)
+
+
+def _written(store: Store, scan: Scan) -> Scan:
+    """In the values of the written table, as `Works.as_written` has it."""
+    assert scan.labels is not None
+    table = written_table(store.table, LAYOUT)
+    if table.values == store.table.written.values:
+        return scan
+    return Scan(
+        scan.case, scan.image, scan.affine, scan.modalities,
+        store.table.written.encode(scan.labels), scan.patient,
+    )  # fmt: skip

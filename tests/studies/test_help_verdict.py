@@ -1,0 +1,177 @@
+"""Does it help: verdicts worked out by hand, and what is said of parts that are not there."""
+
+from __future__ import annotations
+
+import pytest
+
+from scansmith.studies.help_verdict import help_of, overall, relative_steps, sentence
+from scansmith.studies.report_verdicts import faithful_word, verdicts
+from scansmith.studies.spec import Arm, Generator, Segmenters, Spec
+
+REAL = [0.5, 0.6, 0.7, 0.8]
+BOTH = Arm(synthetic=1, by="gan")
+
+
+def study(*, hold: str = "real", classical: str = "", **arms: Arm) -> Spec:
+    return Spec(
+        generators={"gan": Generator()},
+        arms={"real": Arm(), "both": BOTH, **arms},
+        classical=classical,
+        segmenters=Segmenters(hold=hold),
+    )
+
+
+def scores(values):
+    return {f"p{n}/p{n}": {"a": value, "mean": value} for n, value in enumerate(values)}
+
+
+def above(*differences):
+    """Scores of one seed, so much above those of real scans."""
+    return [scores([value + d for value, d in zip(REAL, differences, strict=True)])]
+
+
+def told(spec, **found):
+    return help_of(spec, {"real": above(0, 0, 0, 0), **found}, "both")
+
+
+def test_it_helps_where_it_beats_real_scans_that_trained_as_long():
+    spec = study(longer=Arm(times=2))
+    assert relative_steps(spec) == {"real": 1, "both": 2, "longer": 2}
+    found = told(spec, both=above(0.1, 0.1, 0.1, 0.1), longer=above(0.01, 0.01, 0.01, 0.01))
+    assert (found["word"], found["why"]) == ("helps", "beaten")
+    twin = found["comparisons"][1]
+    assert (twin["role"], twin["against"]) == ("twin", "longer")
+    assert twin["above"]["mean"] == pytest.approx(0.09)
+    assert twin["each_seed"] == [pytest.approx(0.09)]
+    assert "Nothing simpler than a trained generator stood beside it" in sentence(found)
+
+
+def test_a_gain_that_the_longer_trained_twin_has_too_is_no_evidence():
+    # 0.1 above real scans, and as often below as above the twin: -0.03, 0.03, -0.02, 0.02
+    found = told(
+        study(longer=Arm(times=2)),
+        both=above(0.1, 0.1, 0.1, 0.1),
+        longer=above(0.13, 0.07, 0.12, 0.08),
+    )
+    assert found["comparisons"][0]["verdict"] == "helps"
+    assert found["comparisons"][1]["above"]["mean"] == pytest.approx(0)
+    assert (found["word"], found["why"]) == ("no evidence", "explained")
+    assert "longer training explains it" in sentence(found)
+
+
+def test_a_gain_with_twice_the_steps_and_no_twin_is_no_evidence():
+    gain = above(0.1, 0.1, 0.1, 0.1)
+    found = told(study(), both=gain)
+    assert (found["word"], found["why"]) == ("no evidence", "longer")
+    assert "trained 2 times as long" in sentence(found)
+    shorter = told(study(longer=Arm(times=1.5)), both=gain, longer=above(0, 0, 0, 0))
+    assert shorter["why"] == "longer"  # 1.5 times the steps are not as long as twice
+    even = told(study(hold="iterations"), both=gain)
+    assert (even["word"], even["steps"]) == ("helps", 1)
+
+
+def test_a_twin_without_augmentation_is_none_of_an_arm_with_it():
+    spec = study(longer=Arm(times=2, augment=False))
+    found = told(spec, both=above(0.1, 0.1, 0.1, 0.1), longer=above(0, 0, 0, 0))
+    assert found["why"] == "longer"
+
+
+def test_it_harms_where_it_is_worse_than_any_arm_of_real_scans():
+    worse = told(study(), both=above(-0.1, -0.1, -0.1, -0.1))
+    assert (worse["word"], worse["why"]) == ("harms", "harmed")
+    # better than the reference, but the twin gained more without synthetic scans
+    spec = study(longer=Arm(times=2))
+    found = told(spec, both=above(0.05, 0.05, 0.05, 0.05), longer=above(0.1, 0.1, 0.1, 0.1))
+    assert found["word"] == "harms"
+
+
+def test_a_difference_that_may_be_chance_is_no_evidence():
+    found = told(study(hold="iterations"), both=above(-0.1, 0.1, -0.05, 0.1))
+    assert (found["word"], found["why"]) == ("no evidence", "chance")
+    even = told(study(hold="iterations"), both=above(0, 0, 0, 0))
+    assert even["comparisons"][0]["verdict"] == "no worse"
+    assert "worse by 0.005 at most" in sentence(even)
+
+
+def test_better_than_plain_training_but_not_than_augmentation_is_no_evidence():
+    spec = study(hold="iterations", classical="augmented", augmented=Arm())
+    gain = above(0.1, 0.1, 0.1, 0.1)
+    found = told(spec, both=gain, augmented=above(0.13, 0.07, 0.12, 0.08))
+    assert (found["word"], found["why"]) == ("no evidence", "classical")
+
+
+def test_a_comparison_that_was_not_done_leaves_no_verdict():
+    found = told(study(longer=Arm(times=2)), both=above(0.1, 0.1, 0.1, 0.1), longer=[None])
+    assert (found["word"], found["why"]) == (None, "failed")
+    assert found["comparisons"][1]["above"] is None
+    assert "no verdict" in sentence(found)
+
+
+def test_a_baseline_that_does_as_well_is_named_beside_a_gain():
+    spec = study(hold="iterations", means=Arm(synthetic=1, by="class-means"))
+    gain = above(0.1, 0.1, 0.1, 0.1)
+    alike = told(spec, both=gain, means=above(0.13, 0.07, 0.12, 0.08))
+    assert alike["word"] == "helps"
+    assert "not shown to be better than what needs no generator: “means”" in sentence(alike)
+    better = told(spec, both=gain, means=above(0, 0, 0, 0))
+    assert "better than what needs no generator too" in sentence(better)
+
+
+def test_synthetic_scans_alone_are_another_question_than_adding_them():
+    spec = study(hold="iterations", synthetic=Arm(real=0, synthetic=1, by="gan"))
+    found = {
+        "real": above(0, 0, 0, 0),
+        "both": above(0.1, 0.1, 0.1, 0.1),
+        "synthetic": above(-0.3, -0.3, -0.3, -0.3),
+    }
+    rows = [help_of(spec, found, name) for name in ("both", "synthetic")]
+    assert [row["question"] for row in rows] == ["added", "instead"]
+    assert [row["word"] for row in rows] == ["helps", "harms"]
+    assert overall(rows) == "helps"
+    assert overall(rows[1:]) == "harms"
+
+
+def test_arms_that_help_and_arms_that_harm_are_mixed():
+    def row(word):
+        return {"word": word, "question": "added"}
+
+    assert overall([row("helps"), row("harms")]) == "mixed"
+    assert overall([row("helps"), row("no evidence")]) == "helps"
+    assert overall([row("no evidence"), row(None)]) == "no evidence"
+    assert overall([row(None)]) is None
+
+
+@pytest.mark.parametrize(
+    ("structures", "word"),
+    [
+        (["close", "close"], "faithful"),
+        (["close", "differs"], "partly"),
+        (["close", None], "partly"),
+        (["differs", "far"], "not faithful"),
+        ([None, None], None),
+        ([], None),
+    ],
+)
+def test_faithfulness_is_that_of_the_worst_structure(structures, word):
+    found = {"structures": {str(n): {"verdict": v} for n, v in enumerate(structures)}}
+    assert faithful_word(found) == word
+    assert faithful_word(None) is None
+
+
+def test_parts_that_are_not_there_are_told_and_the_worst_audit_counts():
+    audits = [
+        {"name": n, "verdict": n, "reasons": ["since"]} for n in ("pass", "leak", "inconclusive")
+    ]
+    nothing = {"study": None, "evaluations": [], "audits": [], "reader_study": None}
+    told = verdicts(nothing)
+    assert len(told["missing"]) == 4
+    words = {name: v and v["word"] for name, v in told["verdicts"].items()}
+    assert words == {
+        "helps": "not known", "faithful": "not known", "leaks": "not known", "readers": None
+    }  # fmt: skip
+    some = verdicts({**nothing, "audits": audits})
+    assert some["verdicts"]["leaks"]["word"] == "leak"
+    assert len(some["missing"]) == 3
+    assert verdicts({**nothing, "audits": audits[::2]})["verdicts"]["leaks"]["word"] == (
+        "inconclusive"
+    )

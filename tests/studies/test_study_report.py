@@ -1,0 +1,276 @@
+"""A study with its generators judged, and the report: what it says, needs and leaves out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from scansmith.apps.cli import app
+from scansmith.data.layouts import find_layout
+from scansmith.data.phantom import write_phantoms
+from scansmith.data.store import Store
+from scansmith.evaluate import evaluate
+from scansmith.evaluate.reader_score import score_study
+from scansmith.io import read_scan
+from scansmith.scan import DataError, SettingsError
+from scansmith.studies import judge
+from scansmith.studies.downstream import Place
+from scansmith.studies.judge import Judging, judge_generators
+from scansmith.studies.run import run_study
+from scansmith.studies.spec import find_spec
+from scansmith.studies.study_report import Parts, write_report
+from scansmith.studies.study_report_page import pairs_of, samples_of
+from scansmith.workflow import prepare
+
+TINY = """
+title: Do hearts help?
+item: nowhere, Table 0
+data:
+  method: heart-gan
+  sets: {data.size: [32, 32], data.intensity: minmax, data.split: [0.5, 0, 0.5], method.patch: 4}
+generators:
+  gan: {method: heart-gan, sets: {method.base: 4, method.patch: 4, train.steps: 1}}
+arms:
+  real: {}
+  both: {synthetic: 1, by: gan}
+segmenters:
+  steps: 2
+  batch: 2
+  numbers: {base: 2, depth: 1, threads: 1}
+published:
+  data: none
+  measure: Dice
+  arms: {both: {mean: 0.5}}
+"""
+JUDGING = Judging(cases=4, steps=1)
+
+
+@pytest.fixture(scope="module")
+def hearts(tmp_path_factory):
+    root = tmp_path_factory.mktemp("judged")
+    write_phantoms(root / "raw", "heart", 8, 1, (32, 32, 8))
+    (root / "tiny.yaml").write_text(TINY)
+    return root
+
+
+def study(root, **changed):
+    asked = {"seeds": (0,), "judging": JUDGING, "tell": lambda line: None} | changed
+    return run_study(str(root / "tiny.yaml"), root / "raw", root / "out", **asked)
+
+
+@pytest.fixture(scope="module")
+def done(hearts):
+    return study(hearts)
+
+
+@pytest.fixture
+def report(hearts, done):
+    return json.loads((hearts / "out" / "report.json").read_text())
+
+
+def test_a_study_answers_all_three_questions(hearts, done, report):
+    assert done["problems"] == []
+    assert done["judged"] == [
+        {"generator": "gan", "seed": 0, "folder": "judged/gan-seed0",
+         "evaluate": True, "audit": True}
+    ]  # fmt: skip
+    # one step of training teaches nothing, and four cases of eight patients settle nothing
+    assert report["verdicts"]["leaks"]["word"] in ("inconclusive", "leak")
+    assert [one["name"] for one in report["audits"]] == ["gan, seed 0"]
+    assert report["study"]["arms"]["both"]["steps"] == 2
+    assert report["study"]["help"][0]["arm"] == "both"
+    assert report["study"]["arms"]["both"]["published"] == {"mean": 0.5}
+    assert "real" in report["study"]["arms"]
+    faithful = report["evaluations"][0]["faithful"]
+    assert faithful["facts"]["steps"] == 1
+    assert all(entry["protocol"].startswith("faithfulness/1/") for entry in
+               faithful["structures"].values())  # fmt: skip
+    assert report["study"]["protocol"].startswith("dice/1/")
+    assert report["missing"] == [
+        "No reader study: whether experts can tell these scans from real ones is open."
+    ]
+
+
+def test_the_page_needs_nothing_else_and_names_no_folder_of_the_machine(hearts, done, report):
+    page = (hearts / "out" / "report.html").read_text()
+    text = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "PICTURE", page)
+    assert not re.findall(r"(?:https?:|file:|//[a-z]|<script|<link|@import|url\()", text)
+    assert set(re.findall(r'src="([^"]*)"', text)) == {"PICTURE"}
+    assert str(hearts) not in text
+    assert str(hearts) not in json.dumps(report)
+    for told in ("Not a medical device", "Does it help?", "nowhere, Table 0", "other data",
+                 "--judge-cases 4", "no pair", "What it does not mean"):  # fmt: skip
+        assert told in text, told
+    for _, verdict in report["verdicts"].items():
+        if verdict:
+            assert verdict["headline"] in text
+
+
+def test_real_patients_are_written_as_the_store_has_them(hearts, done):
+    store, folder = Store.open(hearts / "out" / "store"), hearts / "out" / "judged"
+    names = {}
+    for name, split in judge.SETS.items():
+        found = find_layout(folder / name)
+        names[name] = {files.case for files in found.cases}
+        assert names[name] == set(store.names(split))
+        files = found.cases[0]
+        scan = read_scan(files, table=found.table)
+        wanted = store.scan(files.case, *store.volume(files.case))
+        assert np.allclose(scan.affine, wanted.affine)
+        assert np.abs(scan.image - wanted.image).max() <= 0.5  # CT is stored as whole HU
+        assert np.array_equal(found.table.encode(scan.labels), store.table.written.encode(
+            wanted.labels))  # fmt: skip
+        assert {files.patient for files in found.cases} == {
+            store.cases[case].patient for case in store.names(split)
+        }
+    assert not names["train"] & names["holdout"]
+    made = find_layout(folder / "gan-seed0" / "synthetic")
+    assert len(made.cases) == 4
+    shapes = {read_scan(files).image.shape for files in (*made.cases, *found.cases)}
+    assert len(shapes) == 1
+
+
+def test_methods_that_draw_slices_are_compared_with_slices(tmp_path):
+    write_phantoms(tmp_path / "raw", "brain", 4, 1, (32, 32, 12))
+    sets = ["data.size=32,32", "data.split=0.5,0,0.5"]
+    store = prepare(tmp_path / "raw", tmp_path / "store", "registered-multimodal", sets=sets)
+    judge.export(store, "test", tmp_path / "holdout")
+    found = find_layout(tmp_path / "holdout")
+    patients = {store.cases[case].patient for case in store.names("test")}
+    assert {files.patient for files in found.cases} == patients
+    files = found.cases[-1]
+    name, _, number = files.case.rpartition("_")
+    image, labels = store.sample(name, int(number))
+    scan = read_scan(files, table=found.table)
+    wanted = store.scan(name, image[None], labels[None], first=int(number))
+    assert min(scan.image.shape[1:]) == 1
+    assert np.allclose(scan.image, wanted.image)
+    assert np.allclose(scan.affine, wanted.affine)
+    assert labels.any()
+    shown = found.table.encode(scan.labels)
+    assert np.array_equal(shown, store.table.written.encode(wanted.labels))
+    with pytest.raises(DataError, match="no case in the validation split"):
+        judge.export(store, "validation", tmp_path / "nobody")
+
+
+def test_an_audit_that_fails_is_told_and_only_it_is_done_again(hearts, done, report, monkeypatch):
+    folder = hearts / "out" / "judged" / "gan-seed0"
+    (folder / "audit.json").unlink()
+    kept = [folder / "evaluate.json", folder / "synthesize.json", folder.parent / "train.json"]
+    before = [path.stat().st_mtime_ns for path in kept]
+
+    def broken(*given, **options):
+        raise DataError(f"{given[0]}: a case is broken")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(judge, "audit", broken)
+        told = []
+        found = study(hearts, tell=told.append)
+    assert found["problems"] == told
+    assert told == [f"gan, seed 0, audit: {folder / 'synthetic'}: a case is broken"]
+    half = json.loads((hearts / "out" / "report.json").read_text())
+    assert half["verdicts"]["leaks"]["word"] == "not known"
+    assert half["evaluations"] == report["evaluations"]
+    assert "No audit: whether training patients are given away is not known." in half["missing"]
+    page = (hearts / "out" / "report.html").read_text()
+    assert "gan, seed 0, audit: judged/gan-seed0/synthetic: a case is broken" in page
+    assert str(hearts) not in page
+
+    assert study(hearts) == done
+    assert json.loads((hearts / "out" / "report.json").read_text()) == report
+    assert [path.stat().st_mtime_ns for path in kept] == before
+
+
+def test_what_was_judged_otherwise_is_not_taken_for_this(hearts, done):
+    place = Place(find_spec(str(hearts / "tiny.yaml")), hearts / "raw", hearts / "out")
+    _, problems = judge_generators(place, (0,), Judging(cases=5, steps=1), lambda line: None)
+    assert len(problems) == 1
+    assert "differing: cases" in problems[0]
+    with pytest.raises(SettingsError, match="judge: found -1 cases"):
+        Judging(cases=-1)
+
+
+def test_a_study_without_judging_says_what_it_does_not_know(hearts, done, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(hearts / "out", out)
+    results = json.loads((out / "results.json").read_text())
+    (out / "results.json").write_text(json.dumps({**results, "judged": []}))
+    found = write_report(Parts(study=out), tmp_path / "report")
+    assert (
+        found["verdicts"]["faithful"]["word"] == found["verdicts"]["leaks"]["word"] == ("not known")
+    )
+    assert len(found["missing"]) == 3
+
+
+def test_parts_that_were_made_apart_come_together(hearts, done, report, tmp_path):
+    folder = hearts / "out" / "judged" / "gan-seed0"
+    cases = {f"abcd_{n:03}": {"truth": side} for n, side in enumerate(["real", "synthetic"] * 4)}
+    (tmp_path / "key.json").write_text(json.dumps({"study": "abcd", "cases": cases}))
+    (tmp_path / "answers-R1.csv").write_text(
+        "\n".join(["case,answer,comment", *(f"{case},real," for case in cases)])
+    )
+    score_study([tmp_path / "answers-R1.csv"], tmp_path / "key.json", tmp_path / "score")
+    told = CliRunner().invoke(
+        app,
+        ["report", "--audit", str(folder / "audit"), "--evaluate", str(folder / "evaluate"),
+         "--reader-study", str(tmp_path / "score"), "--out", str(tmp_path / "report")],
+    )  # fmt: skip
+    assert told.exit_code == 0, told.output
+    assert "helps: not known" in told.output
+    found = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert found["study"] is None
+    assert found["missing"] == ["No study: whether training with these scans helps is not known."]
+    assert found["audits"][0]["lines"] == report["audits"][0]["lines"]
+    assert found["verdicts"]["readers"]["sentences"] == [found["reader_study"]["verdict"]]
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "Can experts tell it from real scans?" in page
+
+
+def test_pairs_are_shown_as_pairs(hearts, done, tmp_path):
+    train = hearts / "out" / "judged" / "train"
+    evaluate(train, train, tmp_path / "evaluate", limit=2)  # the same names: each is its own pair
+    found = write_report(Parts(evaluations=(tmp_path / "evaluate",)), tmp_path / "report")
+    assert found["evaluations"][0]["faithful"] == {
+        "word": None, "reason": "not asked", "facts": None, "structures": {}
+    }  # fmt: skip
+    shown = samples_of(tmp_path / "evaluate")
+    assert len(shown["paired"]) == 2
+    assert shown["paired"][0]["real"] == shown["paired"][0]["synthetic"]
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "that is to show the same" in page
+    assert "no pair" not in page
+    assert "evaluate: no verdict (not asked)." in page
+
+
+def test_a_report_of_nothing_and_wrong_folders_are_refused(tmp_path):
+    with pytest.raises(SettingsError, match="found no part"):
+        write_report(Parts(), tmp_path / "report")
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "audit.json").write_text("{}")
+    with pytest.raises(DataError) as told:
+        write_report(Parts(tmp_path / "study", (), (tmp_path / "audit",)), tmp_path / "report")
+    assert "results.json: cannot be read" in str(told.value)
+    assert "lacks verdict, pairs" in str(told.value)
+    assert not (tmp_path / "report").exists()
+
+
+def test_pictures_that_are_not_of_these_numbers_are_not_shown(hearts, done, report, tmp_path):
+    folder = tmp_path / "evaluate"
+    shutil.copytree(hearts / "out" / "judged" / "gan-seed0" / "evaluate", folder)
+    shown = samples_of(folder)
+    assert len(shown["real"]) == len(shown["synthetic"]) == 3
+    assert all(row["case"].startswith("synth_") for row in shown["synthetic"])
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps({**metrics, "scansmith": "another"}))
+    assert samples_of(folder) is None
+    audit = hearts / "out" / "judged" / "gan-seed0" / "audit"
+    pairs = pairs_of(report["audits"][0], audit)
+    assert [row["line"] for row in pairs] == ["whole"] * 3 + ["lesion"] * 3
+    third = report["audits"][0]["pairs"][2]
+    assert (pairs[2]["case"], pairs[2]["train_case"]) == (third["case"], third["train_case"])
+    assert pairs_of(report["audits"][0], tmp_path) == []
