@@ -197,6 +197,18 @@ def test_a_smaller_share_of_real_samples_is_part_of_a_larger_one():
     assert used[1] != set(Plan(real=0.5).mix(20, 20, seed=2).used["real"])
 
 
+def test_a_share_of_the_real_samples_is_taken_patient_by_patient():
+    whose = [name for name in "abcde" for _ in range(4)]
+    for seed in range(5):
+        # 40 % of 20 slices: 8, which two patients have; 50 %: two whole patients and half of one.
+        for share, patients in ((0.4, 2), (0.5, 3)):
+            mix = Plan(real=share).mix(20, 20, seed, patients=whose)
+            assert len(mix.used["real"]) == mix.sizes["real"] == 20 * share
+            assert len({whose[n] for n in mix.used["real"]}) == patients
+    with pytest.raises(ValueError, match="5 patients named for 20"):
+        Plan().mix(20, 20, 0, patients="abcde")
+
+
 def test_synthetic_sets_are_taken_a_block_after_the_other():
     # Three sets of 5: x1 is the first set, x1.4 the first and two of the second.
     plan = Plan(real=0, synthetic=1.4)

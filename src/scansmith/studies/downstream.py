@@ -192,7 +192,8 @@ class Downstream:
         made = self.made(arm, len(real)) if arm.synthetic else Labelled([], [])
         batch = self.spec.segmenters.batch
         steps = self.steps(arm, len(real))
-        mix = arm.plan.mix(len(real), steps * batch, self.seed, synthetic=len(made))
+        whose = [case.patient for case in self.real for _ in case.labels]
+        mix = arm.plan.mix(len(real), steps * batch, self.seed, synthetic=len(made), patients=whose)
         return mixed(mix, self._sources(mix, real, made), batch), steps
 
     def steps(self, arm: Arm, real: int) -> int:

@@ -64,13 +64,23 @@ class Plan(Section):
             for source, amount in zip(SOURCES, amounts, strict=True)
         }
 
-    def mix(self, real: int, draws: int, seed: int, *, synthetic: int | None = None) -> Mix:
+    def mix(
+        self,
+        real: int,
+        draws: int,
+        seed: int,
+        *,
+        synthetic: int | None = None,
+        patients: Sequence[str] | None = None,
+    ) -> Mix:
         """The plan counted out.
 
         Args:
             real: real samples that there are.
             draws: samples drawn in the whole training: steps x samples in a step.
             synthetic: synthetic samples that there are; None: as many as are asked for.
+            patients: whose each real sample is. A share of them is then taken patient by patient,
+                as if fewer had been labelled; None: each sample is a patient's only one.
         Raises:
             SettingsError: nothing is left to learn from, or copies are wanted of nothing.
             DataError: there are fewer synthetic samples than the plan asks for.
@@ -80,7 +90,10 @@ class Plan(Section):
         if synthetic is not None:
             offered["synthetic"] = synthetic
         self._check(sizes, offered, draws)
-        return Mix(self, offered, sizes, self._stages(sizes, draws), seed)
+        whose = tuple(patients) if patients is not None else tuple(map(str, range(real)))
+        if len(whose) != real:
+            raise ValueError(f"{len(whose)} patients named for {real} samples")
+        return Mix(self, offered, sizes, self._stages(sizes, draws), seed, whose)
 
     def _check(
         self, sizes: Mapping[Source, int], offered: Mapping[Source, int], draws: int
@@ -161,6 +174,7 @@ class Mix:
     Attributes:
         offered: samples that there are of each source.
         sizes: samples in use.
+        patients: whose each real sample is.
     """
 
     plan: Plan
@@ -168,6 +182,7 @@ class Mix:
     sizes: Mapping[Source, int]
     stages: tuple[Stage, ...]
     seed: int
+    patients: tuple[str, ...]
 
     @property
     def draws(self) -> int:
@@ -187,7 +202,8 @@ class Mix:
     def used(self) -> dict[Source, tuple[int, ...]]:
         """The samples in use, by source.
 
-        The real ones of a smaller share are among those of a larger one with the same seed.
+        The real ones of a smaller share are among those of a larger one with the same seed, and
+        are of as few patients as can be.
         Synthetic sets are taken a block of N after the other, since the first N hold one sample for
         each real one when each was made that often.
         """
@@ -222,7 +238,12 @@ class Mix:
         if source == "enhanced":
             return tuple(range(size))
         rng = np.random.default_rng([self.seed, SOURCES.index(source)])
-        rank = np.lexsort((rng.permutation(offered), np.arange(offered) // max(block, 1)))
+        if source == "real":
+            _, group = np.unique(self.patients, return_inverse=True)
+            group = rng.permutation(int(group.max(initial=-1)) + 1)[group]
+        else:
+            group = np.arange(offered) // max(block, 1)
+        rank = np.lexsort((rng.permutation(offered), group))
         return tuple(int(n) for n in rank[:size])
 
 
