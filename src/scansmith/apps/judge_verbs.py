@@ -111,13 +111,21 @@ def study(
         list[str] | None,
         typer.Option("--data-set", metavar="NAME=VALUE", help="one setting of preparing"),
     ] = None,
-    segmenter_sets: Annotated[
+    sets: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="of segmenters, for example steps=2000"),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="of what measures: of segmenters (steps=2000), or an analysis' options",
+        ),
     ] = None,
     show: Annotated[bool, typer.Option("--list", help="the studies there are, and leave")] = False,
 ) -> None:
-    """Do synthetic scans help? Train generators and segmenters on a split by patient; compare."""
+    """Do synthetic scans help? How good are they? Train on a split by patient; compare.
+
+    A study compares segmenters that learn from real and synthetic scans, or looks at the
+    generators themselves: the tables and figures of the papers are there as PAPER/ITEM.
+    """
     from rich.console import Console
 
     from scansmith.apps.tables import study_table
@@ -139,7 +147,7 @@ def study(
         jobs=jobs,
         patients=patients,
         data_sets=data_sets or (),
-        segmenter_sets=segmenter_sets or (),
+        sets=sets or (),
         tell=typer.echo,
     )
     typer.echo((out / "results.md").read_text(encoding="utf-8"))
