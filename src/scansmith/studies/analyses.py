@@ -25,6 +25,7 @@ from scansmith.scan import DataError, RunError, ScansmithError, SettingsError
 from scansmith.settings import Section, leaves, load_settings
 from scansmith.studies import analysis_kinds as kinds
 from scansmith.studies.analysis_kinds import Job, Rows, Told
+from scansmith.studies.blinded import ReaderOptions
 from scansmith.studies.cells import file_name
 from scansmith.studies.place import Place
 from scansmith.studies.spec import Analysis
@@ -62,7 +63,7 @@ KINDS: Mapping[str, Kind] = {
     "registration": Kind(kinds.registered, kinds.RegistrationOptions),
     "translation": Kind(kinds.translated, kinds.TranslationOptions),
     "modality-quality": Kind(kinds.quality, kinds.QualityOptions),
-    "reader-study": Kind(kinds.readers, kinds.ReaderOptions),
+    "reader-study": Kind(kinds.readers, ReaderOptions),
 }
 
 
@@ -89,14 +90,15 @@ def run_analysis(
     kind, options = kind_of(spec), options_of(spec, sets)
     stores = _stores(place)
     runs, problems = train_all(place, seeds, jobs)
-    for problem in problems:
-        tell(problem)
     if not runs:
         raise RunError("\n".join([f"{place.out}: no generator was trained.", *problems]))
     parts = {}
     for heading, out, group in _groups(place, runs):
         store = stores[place.home(next(iter(group)))]
         parts[heading] = kind.work(Job(group, store, place.data, out, options))
+        problems += parts[heading].problems
+    for problem in problems:
+        tell(problem)
     some = next(iter(stores.values()))
     result = {
         "title": spec.title,

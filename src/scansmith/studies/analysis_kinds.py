@@ -16,6 +16,7 @@ from PIL import Image
 
 from scansmith.data.store import Store
 from scansmith.evaluate.segmentation import SegmenterNumbers
+from scansmith.scan import DataError, ScansmithError
 from scansmith.settings import Section, number
 from scansmith.studies import abnormal_to_normal as a2n
 from scansmith.studies import (
@@ -31,6 +32,7 @@ from scansmith.studies import (
     tumour_pictures,
 )
 from scansmith.studies import tumour_painting as tumours
+from scansmith.studies.cells import file_name
 from scansmith.studies.registration import Options, Shown, real_slices, synthetic_slices
 from scansmith.synthesize.make import synthesize
 
@@ -64,11 +66,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Told:
-    """What an analysis found: for results.json, for results.md, and the rows of its tables."""
+    """What an analysis found: for results.json, for results.md, and the rows of its tables.
+
+    Attributes:
+        problems: of generators that could not be looked at.
+    """
 
     numbers: dict[str, Any]
     text: str
     rows: Rows
+    problems: tuple[str, ...] = ()
 
 
 class PaintingOptions(Section):
@@ -150,10 +157,10 @@ def guidance(job: Job) -> Told:
     asked = lesion_guidance.Asked(
         told.steps, told.batch, told.seed, told.slices, told.least_lesion, told.numbers
     )
-    sets = _shown(job, told.least_lesion)
+    sets, problems = _shown(job, told.least_lesion)
     judges = lesion_guidance.segmenters(job.store, asked, job.out)
     found = lesion_guidance.study(sets, judges, job.store, asked)
-    return Told(found, lesion_guidance.as_markdown(found), found["sets"])
+    return Told(found, lesion_guidance.as_markdown(found), found["sets"], problems)
 
 
 class RegistrationOptions(SetOptions):
@@ -167,10 +174,10 @@ def registered(job: Job) -> Told:
     """Do the modalities of a synthetic case lie on each other?"""
     told = job.options
     options = Options(told.slices, told.least_brain, told.beta, told.smooth)
-    sets = _shown(job)
+    sets, problems = _shown(job)
     found = registration.study(sets, options)
     _save(registration.picture(sets, options), job.out / "registered.png")
-    return Told(found, registration.as_markdown(found), found["sets"])
+    return Told(found, registration.as_markdown(found), found["sets"], problems)
 
 
 class TranslationOptions(Section):
@@ -202,41 +209,45 @@ def quality(job: Job) -> Told:
     return Told(found, modality_quality.as_markdown(found), found["dice"])
 
 
-class ReaderOptions(Section):
-    """Any method: pictures for readers."""
-
-    cases: int = number(100, "pictures in all, half of them real", "MAGAN, Table 4", gt=0)
-    per_case: int = number(1, "slices of one case, at most", gt=0)
-    readers: int = number(2, "answer sheets", "MAGAN, Table 4", gt=0)
-    seed: int = number(0, "of the synthetic set and of what is drawn", ge=0)
-
-
 def readers(job: Job) -> Told:
     """Blinded pictures of synthetic cases and of held-out patients; readers are needed to go on."""
-    told = job.options
-    found = blinded.study(
-        job.runs, job.store, job.data, job.out,
-        cases=told.cases, per_case=told.per_case, readers=told.readers, seed=told.seed,
-    )  # fmt: skip
-    return Told(found, blinded.as_markdown(found), {})
+    found, problems = {}, []
+    for name, runs in job.runs.items():
+        folder = job.out / "readers" / file_name(name)
+        try:
+            found[name] = blinded.make(runs[0], job.store, job.data, folder, job.options)
+        except DataError as error:
+            problems.append(f"{name}: {error}")
+    return Told(found, blinded.as_markdown(found), {}, tuple(problems))
 
 
-def _shown(job: Job, lesion: int = 0) -> dict[str, list[Shown]]:
+def _shown(job: Job, lesion: int = 0) -> tuple[dict[str, list[Shown]], tuple[str, ...]]:
     """Slices of the held-out patients and of each name's synthetic sets, made without a filter.
 
     Args:
         lesion: pixels of one that a slice shows at least.
+    Returns:
+        Name -> slices; and why there are none of a name.
     """
     told = job.options
     options = Options(slices=told.slices, least_brain=told.least_brain)
     found = {lesion_guidance.REAL: real_slices(job.store, "test", options, lesion=lesion)}
+    problems = []
     for name, runs in job.runs.items():
-        found[name] = [
-            replace(one, patient=f"{run.name}/{one.patient}")  # two sets may share case names
-            for run in runs
-            for one in synthetic_slices(_made(job, run), job.store, options, lesion)
-        ]
-    return found
+        try:
+            slices = [
+                replace(one, patient=f"{run.name}/{one.patient}")  # two sets may share case names
+                for run in runs
+                for one in synthetic_slices(_made(job, run), job.store, options, lesion)
+            ]
+        except ScansmithError as error:
+            problems.append(f"{name}: {error}")
+            continue
+        if slices:
+            found[name] = slices
+        else:
+            problems.append(f"{name}: no synthetic slice shows enough brain and lesion.")
+    return found, tuple(problems)
 
 
 def _made(job: Job, run: Path) -> Path:

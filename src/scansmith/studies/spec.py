@@ -193,10 +193,9 @@ class Analysis(Study):
 
 def words(sets: Mapping[str, Any]) -> list[str]:
     """Settings by name as the words of `--set`."""
-    return [
-        f"{name}={yaml.safe_dump(value, default_flow_style=True).strip()}"
-        for name, value in sets.items()
-    ]
+    dumped = {name: yaml.safe_dump(value, default_flow_style=True) for name, value in sets.items()}
+    end = "...\n"  # a document that is one word ends with it
+    return [f"{name}={text.removesuffix(end).strip()}" for name, text in dumped.items()]
 
 
 def find_spec(word: str) -> Spec | Analysis:
