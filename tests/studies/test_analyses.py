@@ -241,7 +241,7 @@ def test_mistakes_in_a_file_are_told(tmp_path):
     (tmp_path / "wrong.yaml").write_text(wrong)
     with pytest.raises(SettingsError, match="arms"):
         find_spec(str(tmp_path / "wrong.yaml"))
-    (tmp_path / "wrong.yaml").write_text("title: ?\nanalysis: training\n")
+    (tmp_path / "wrong.yaml").write_text("title: none\nanalysis: training\n")
     with pytest.raises(SettingsError, match="generators: found none"):
         find_spec(str(tmp_path / "wrong.yaml"))
 

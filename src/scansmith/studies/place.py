@@ -36,15 +36,16 @@ class Place(Generic[S]):
         """The samples, prepared once; of a generator with data settings, its own.
 
         Raises:
-            SettingsError: the study was given a data setting that is the generator's own.
+            SettingsError: the study was given a data setting that its generators differ in.
         """
-        part, own = self.spec.data, self._data_of(generator)
-        if twice := sorted({word.partition("=")[0] for word in self.extra} & {*own}):
+        differing = {key for name in self.spec.generators for key in self._data_of(name)}
+        if twice := sorted({word.partition("=")[0] for word in self.extra} & differing):
             raise SettingsError(
                 f"{', '.join(twice)}: found in the settings of preparing, but it is what the "
-                f"study's generators differ in ({generator}: {', '.join(words(own))}). Leave it "
-                "out, or copy the study's file and change it there."
+                "study's generators differ in. Leave it out, or copy the study's file and change "
+                "it there."
             )
+        part, own = self.spec.data, self._data_of(generator)
         sets = [*words(part.sets), *words(own), *self.extra]
         if self.patients:
             sets.append(f"data.patients={self.patients}")
