@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scansmith.apps.cli import app
+from scansmith.data.layouts_base import MODALITIES
 from scansmith.data.phantom import write_phantoms
 from scansmith.data.store import Store
 from scansmith.methods import find_method
@@ -75,6 +76,7 @@ def test_the_command_trains_looks_and_puts_published_numbers_beside(hearts, done
     low, high = ours["interval"]
     assert f"| skips | 30.5 | {ours['mean']:.2f} ({low:.2f} to {high:.2f}) |" in page
     assert "| a rival | 29 |  |" in page
+    assert "* [made.png](made.png): test slices: labels, made by skips, no skips, real." in page
     assert (out / "made.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -150,6 +152,7 @@ def test_generators_with_data_settings_have_samples_of_their_own(hearts, tmp_pat
     page = (tmp_path / "results.md").read_text()
     assert "## whole" in page
     assert "## aorta" in page
+    assert "](aorta/made.png)" in page
     assert (tmp_path / "aorta" / "made.png").is_file()
     whole, own = (
         {name: case.split for name, case in Store.open(path.parent).cases.items()}
@@ -260,6 +263,8 @@ def test_a_paper_s_study_names_only_what_there_is(name):
         assert set(spec.published.arms) <= set(spec.arms)
     for part in spec.generators.values():
         own = {key: value for key, value in part.sets.items() if key.startswith("data.")}
+        modality = {**spec.data.sets, **own}.get("data.modality", "flair")
+        assert modality in MODALITIES.values()
         data = method_settings(
             spec.data.method, preset=spec.data.preset, sets=words({**spec.data.sets, **own})
         )

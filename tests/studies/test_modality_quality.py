@@ -69,4 +69,6 @@ def test_pools_are_compared_and_volumes_shown(tmp_path):
     assert {"t1, oedema", "t1, whole tumour", "t1, mean"} <= set(found["rows"]["real"])
     assert found["found"]["all"]["test cases"] == 2
     assert "**Dice in t1**" in (tmp_path / "out" / "results.md").read_text()
-    assert (tmp_path / "out" / "samples.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("with-pool", "without-pool"):
+        picture = tmp_path / "out" / f"{name}-samples.png"
+        assert picture.read_bytes().startswith(b"\x89PNG")

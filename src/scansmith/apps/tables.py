@@ -40,11 +40,10 @@ def study_table() -> Table:
         table.add_column(head, overflow="fold")
     for name in paper_specs():
         spec = find_spec(name)
-        compared = (
-            f"{len(spec.arms)} segmenters"
-            if isinstance(spec, Spec)
-            else f"{len(spec.generators)} generators"
+        of, what = (
+            (spec.arms, "segmenter") if isinstance(spec, Spec) else (spec.generators, "generator")
         )
+        compared = f"{len(of)} {what}{'s' * (len(of) > 1)}"
         words = (spec.title, spec.item, spec.data.needs, compared)
         table.add_row(Text(name), *(Text(word) for word in words))
     return table

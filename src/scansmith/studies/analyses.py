@@ -119,8 +119,7 @@ def run_analysis(
     }
     result = plain(result)
     write_json(place.out / "results.json", result)
-    texts = {heading: told.text for heading, told in parts.items()}
-    write_bytes(place.out / "results.md", as_markdown(result, texts).encode())
+    write_bytes(place.out / "results.md", as_markdown(result, parts).encode())
     return result
 
 
@@ -236,12 +235,8 @@ def _rows(parts: Mapping[str, Told]) -> Rows:
     }
 
 
-def as_markdown(result: Mapping[str, Any], texts: Mapping[str, str]) -> str:
-    """The study as a page of text.
-
-    Args:
-        texts: heading -> what the analysis says.
-    """
+def as_markdown(result: Mapping[str, Any], parts: Mapping[str, Told]) -> str:
+    """The study as a page of text; a part's pictures are in the folder of its heading."""
     lines = [f"# {result['title']}", "", result["about"], ""]
     lines += [
         f"{result['test patients']} test patients, {result['train patients']} to learn from, seeds "
@@ -249,9 +244,12 @@ def as_markdown(result: Mapping[str, Any], texts: Mapping[str, str]) -> str:
         "patients.",
         "",
     ]
-    for heading, text in texts.items():
+    for heading, told in parts.items():
         lines += [f"## {heading}", ""] if heading else []
-        lines += [text.rstrip(), ""]
+        lines += [told.text.rstrip(), ""]
+        folder = f"{file_name(heading)}/" if heading else ""
+        lines += [f"* [{file}]({folder}{file}): {words}." for file, words in told.pictures.items()]
+        lines += [""] if told.pictures else []
     lines += published(result)
     if result["problems"]:
         lines += ["Not done:", "", *(f"* {problem}" for problem in result["problems"]), ""]

@@ -7,7 +7,8 @@ stand beside them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,14 @@ class Told:
     """What an analysis found: for results.json, for results.md, and the rows of its tables.
 
     Attributes:
+        pictures: file name -> what it shows.
         problems: of generators that could not be looked at.
     """
 
     numbers: dict[str, Any]
     text: str
     rows: Rows
+    pictures: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
@@ -90,7 +93,13 @@ def painting(job: Job) -> Told:
     found = tumours.study(job.runs, least)
     _save(tumour_pictures.picture(job.runs, least), job.out / "painted.png")
     _save(tumour_pictures.inserted_picture(job.runs, least), job.out / "inserted.png")
-    return Told(found, tumours.as_markdown(found), found["painted"])
+    names = ", ".join(job.runs)
+    shown = {
+        "painted.png": f"test slices, whitened; of {names} the output, the tumour set into the "
+        "real slice and the error, white at a quarter of the range; the real slice",
+        "inserted.png": f"slices without tumour, whitened where it shall be, painted by {names}",
+    }
+    return Told(found, tumours.as_markdown(found), found["painted"], shown)
 
 
 class HealingOptions(Section):
@@ -107,17 +116,27 @@ def healing(job: Job) -> Told:
     told = job.options
     found = a2n.study(job.runs, told.twins)
     a2n.save_pictures(job.runs, job.out, told.layers, told.tsne)
+    first, names = next(iter(job.runs)), ", ".join(job.runs)
+    shown = {
+        "study.png": f"test slices with lesion; of {names} the healed slice and the change, white "
+        f"at 0.5; the slice with the lesion's outline (red) and that of what {first} finds (blue)",
+        "drawn.png": f"slices without lesion, what N2A of {first} makes of them, and the change",
+        "tsne.png": f"normal and abnormal slices and what {first} makes of them, one joint t-SNE",
+        "features.png": f"a slice and maps of A2N of {first}, rows: {', '.join(told.layers)}",
+    }
     if told.against:
         measures = ("psnr outside", "change inside", "change outside")
+        shown["sweep.png"] = f"{', '.join(measures)} over {told.against}"
         sweep.save_sweep(job.runs, told.against, found["healed"], measures, job.out / "sweep.png")
-    return Told(found, a2n.as_markdown(found), found["healed"])
+    return Told(found, a2n.as_markdown(found), found["healed"], shown)
 
 
 def likeness(job: Job) -> Told:
     """What test label maps become, beside the real slices."""
     found = label_to_image.study(job.store, job.runs)
     _save(label_to_image.picture(job.store, job.runs), job.out / "made.png")
-    return Told(found, label_to_image.as_markdown(found), found["made"])
+    shown = {"made.png": f"test slices: labels, made by {', '.join(job.runs)}, real"}
+    return Told(found, label_to_image.as_markdown(found), found["made"], shown)
 
 
 class CourseOptions(Section):
@@ -130,7 +149,12 @@ def training(job: Job) -> Told:
     """Losses, critics' accuracy and samples over the steps."""
     found = training_course.study(job.runs)
     training_course.save_pictures(job.runs, job.out, job.options.row)
-    return Told(found, training_course.as_markdown(found), {})
+    shown = {
+        f"{file_name(name)}-{what}.png": f"{words} of {name}"
+        for name in job.runs
+        for what, words in training_course.PICTURES.items()
+    }
+    return Told(found, training_course.as_markdown(found), {}, shown)
 
 
 class SetOptions(Section):
@@ -160,7 +184,8 @@ def guidance(job: Job) -> Told:
     sets, problems = _shown(job, told.least_lesion)
     judges = lesion_guidance.segmenters(job.store, asked, job.out)
     found = lesion_guidance.study(sets, judges, job.store, asked)
-    return Told(found, lesion_guidance.as_markdown(found), found["sets"], problems)
+    text = lesion_guidance.as_markdown(found)
+    return Told(found, text, found["sets"], problems=problems)
 
 
 class RegistrationOptions(SetOptions):
@@ -177,7 +202,8 @@ def registered(job: Job) -> Told:
     sets, problems = _shown(job)
     found = registration.study(sets, options)
     _save(registration.picture(sets, options), job.out / "registered.png")
-    return Told(found, registration.as_markdown(found), found["sets"], problems)
+    shown = {"registered.png": "structure map, mask, label and modalities; real, then each name's"}
+    return Told(found, registration.as_markdown(found), found["sets"], shown, problems)
 
 
 class TranslationOptions(Section):
@@ -206,7 +232,9 @@ def quality(job: Job) -> Told:
     told = job.options
     asked = modality_quality.Asked(told.steps, told.batch, told.seed, told.numbers)
     found = modality_quality.study(job.store, job.runs, job.out, asked)
-    return Told(found, modality_quality.as_markdown(found), found["dice"])
+    words = "labels, real, made; edited labels, made of these: "
+    shown = {f"{file_name(name)}-samples.png": words + name for name in job.runs}
+    return Told(found, modality_quality.as_markdown(found), found["dice"], shown)
 
 
 def readers(job: Job) -> Told:
@@ -218,7 +246,7 @@ def readers(job: Job) -> Told:
             found[name] = blinded.make(runs[0], job.store, job.data, folder, job.options)
         except DataError as error:
             problems.append(f"{name}: {error}")
-    return Told(found, blinded.as_markdown(found), {}, tuple(problems))
+    return Told(found, blinded.as_markdown(found), {}, problems=tuple(problems))
 
 
 def _shown(job: Job, lesion: int = 0) -> tuple[dict[str, list[Shown]], tuple[str, ...]]:

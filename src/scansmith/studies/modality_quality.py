@@ -21,6 +21,7 @@ from scansmith.evaluate.modality_segmenters import ModalitySegmenters, train_mod
 from scansmith.evaluate.overlap import dice
 from scansmith.evaluate.segmentation import SegmenterNumbers, shuffled
 from scansmith.scan import DataError
+from scansmith.studies.cells import file_name
 from scansmith.studies.counterparts import Case, Maker, labelled, real_cases, told_apart
 from scansmith.studies.tables import cell, over_scans, table
 from scansmith.train.pictures import MOST_SAMPLES, save_grid
@@ -86,7 +87,7 @@ def scores(
 def study(
     store: Store, runs: Mapping[str, Sequence[Path]], out: Path, asked: Asked
 ) -> dict[str, Any]:
-    """Dice with intervals, of the real test cases and of each name's; samples.png in the folder.
+    """Dice with intervals, of the real test cases and of each name's; NAME-samples.png as well.
 
     Raises:
         DataError: nothing to be tested on, or a run learned from patients who are tested on.
@@ -104,15 +105,17 @@ def study(
         for name, folders in runs.items()
     }
     sets: dict[str, list[Rows]] = {REAL: [scores(test, judges, store)]}
-    shown: dict[str, tuple[list[Case], list[Case]]] = {}
+    out.mkdir(parents=True, exist_ok=True)
     for name, found in makers.items():
         sets[name] = []
-        for maker in found:
+        for number, maker in enumerate(found):
             made = maker.reconstructed(test, store, asked.seed)
-            assert made is not None  # the run's store is this one, or has its structures
+            assert made is not None  # the run's store is this one
             sets[name].append(scores(test, judges, store, made))
-            shown.setdefault(name, (made, maker.edited(1, asked.seed, MOST_SAMPLES)))
-    save_samples(test, shown, told_apart(store.facts.structures)[1], out / "samples.png")
+            if number == 0:
+                edited = maker.edited(1, asked.seed, MOST_SAMPLES)
+                seen_as = told_apart(store.facts.structures)[1]
+                save_samples(test, made, edited, seen_as, out / f"{file_name(name)}-samples.png")
     return {
         "modalities": list(store.facts.modalities),
         "steps": asked.steps,
@@ -141,7 +144,8 @@ def as_markdown(result: Mapping[str, Any]) -> str:
 
 def save_samples(
     test: Sequence[Case],
-    shown: Mapping[str, tuple[Sequence[Case], Sequence[Case]]],
+    remade: Sequence[Case],
+    edited: Sequence[Case],
     seen_as: np.ndarray,
     path: Path,
 ) -> None:
@@ -159,12 +163,9 @@ def save_samples(
         )
 
     real, labels = panel(test[:MOST_SAMPLES])
-    panels = {"labels": labels, "real": real}
-    for name, (remade, edited) in shown.items():
-        panels[name] = panel(remade[:MOST_SAMPLES])[0]
-        images, maps = panel(edited)
-        panels |= {f"{name}: edited labels": maps, f"{name}: of these": images}
-    save_grid(panels, path)
+    made, maps = panel(edited)
+    panels = {"labels": labels, "real": real, "made": panel(remade[:MOST_SAMPLES])[0]}
+    save_grid({**panels, "edited labels": maps, "made of these": made}, path)
 
 
 def _is_of(key: str, modality: str) -> bool:

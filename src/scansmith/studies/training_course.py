@@ -22,6 +22,12 @@ from scansmith.studies.evolution import evolution
 from scansmith.studies.tables import table
 from scansmith.train.monitor import LOG, draw_curves, read_rows
 
+PICTURES = {
+    "curves": "losses, raw (pale) and running,",
+    "accuracy": "critics' accuracy",
+    "evolution": "a sample at growing numbers of steps",
+}
+"""What `save_pictures` draws, NAME-WORD.png each."""
 LAST = 0.1
 """Share of a training that its final values are means over: single steps are noise."""
 
