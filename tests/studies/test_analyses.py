@@ -201,7 +201,7 @@ def test_set_changes_options_and_is_refused_where_there_are_none(hearts, tmp_pat
     with pytest.raises(SettingsError, match="stepz: no such setting"):
         options_of(spec, ["stepz=7"])
     with pytest.raises(SettingsError, match="steps=7: a label-to-image analysis"):
-        run_study(str(hearts / "tiny.yaml"), hearts / "raw", tmp_path, sets=["steps=7"])
+        run_study(str(hearts / "tiny.yaml"), hearts / "raw", tmp_path, segmenter_sets=["steps=7"])
 
 
 def test_published_numbers_must_be_of_something_that_is_done(hearts):

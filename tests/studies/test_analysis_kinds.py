@@ -76,7 +76,7 @@ def test_blinded_pictures_are_made_once_and_refused_for_others(livers, tmp_path)
     run_study(spec, livers / "raw", tmp_path, seeds=(0,))
     assert (tmp_path / made["key"]).stat().st_mtime_ns == before
     with pytest.raises(RunError, match=r"was made from others \(differing: seed\)"):
-        run_study(spec, livers / "raw", tmp_path, seeds=(0,), sets=["seed=1"])
+        run_study(spec, livers / "raw", tmp_path, seeds=(0,), segmenter_sets=["seed=1"])
 
 
 BRAIN = {"data.size": [32, 32], "data.split": [0.5, 0, 0.5], "data.min_pixels": 4}

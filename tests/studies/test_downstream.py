@@ -100,7 +100,7 @@ def test_a_cell_that_fails_is_told_and_the_others_are_done(hearts, tmp_path):
 def test_a_folder_of_another_study_is_refused(hearts, done):
     found = run_study(
         str(hearts / "tiny.yaml"), hearts / "raw", hearts / "out", seeds=(0,),
-        sets=["steps=3"],
+        segmenter_sets=["steps=3"],
     )  # fmt: skip
     assert all("holds a cell of another study" in problem for problem in found["problems"])
     assert len(found["problems"]) == 4

@@ -111,7 +111,7 @@ def study(
         list[str] | None,
         typer.Option("--data-set", metavar="NAME=VALUE", help="one setting of preparing"),
     ] = None,
-    sets: Annotated[
+    segmenter_sets: Annotated[
         list[str] | None,
         typer.Option(
             "--set",

@@ -27,7 +27,7 @@ from scansmith.studies import analysis_kinds as kinds
 from scansmith.studies.analysis_kinds import Job, Rows, Told
 from scansmith.studies.blinded import ReaderOptions
 from scansmith.studies.cells import file_name
-from scansmith.studies.place import Place
+from scansmith.studies.place import Place, check_seeds
 from scansmith.studies.spec import Analysis
 from scansmith.studies.tables import cell, plain, table
 from scansmith.train.checkpoint import write_json
@@ -86,6 +86,7 @@ def run_analysis(
         SettingsError, DataError: the study or its data cannot be used.
         RunError: no generator could be trained.
     """
+    check_seeds(seeds, jobs)
     spec = place.spec
     kind, options = kind_of(spec), options_of(spec, sets)
     stores = _stores(place)

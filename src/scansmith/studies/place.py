@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -102,3 +103,12 @@ class Place(Generic[S]):
                 "the study's. Give the settings that it was begun with, or another folder."
             )
         return run
+
+
+def check_seeds(seeds: Sequence[int], jobs: int) -> None:
+    """Raises SettingsError unless the seeds differ and there is a job at least."""
+    if not seeds or len(set(seeds)) < len(seeds) or jobs < 1:
+        raise SettingsError(
+            f"study: found seeds {', '.join(map(str, seeds)) or 'none'} and {jobs} jobs, expected "
+            "seeds that differ and one job at least. For example --seeds 3 --jobs 1."
+        )

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from scansmith.io.atomic import write_bytes
-from scansmith.scan import SettingsError
 from scansmith.settings import leaves, load_settings
 from scansmith.studies.analyses import run_analysis
 from scansmith.studies.downstream import Downstream, Tell, run_cells
 from scansmith.studies.downstream_report import as_markdown, rows_csv, save_plot, summarise
-from scansmith.studies.place import Place
+from scansmith.studies.place import Place, check_seeds
 from scansmith.studies.spec import Analysis, Segmenters, Spec, find_spec
 from scansmith.train.checkpoint import write_json
 
@@ -26,7 +25,7 @@ def run_study(
     jobs: int = 1,
     patients: int = 0,
     data_sets: Sequence[str] = (),
-    sets: Sequence[str] = (),
+    segmenter_sets: Sequence[str] = (),
     tell: Tell = print,
 ) -> dict[str, Any]:
     """Do a study, or what of it is not done yet.
@@ -37,26 +36,22 @@ def run_study(
         out: the study's folder; the same one goes on with it.
         patients: learn from so many training patients alone; 0: all.
         data_sets: data settings over the specification's, a.b=c.
-        sets: settings of what measures over the specification's, a.b=c: of `spec.Segmenters`, or
-            of an analysis.
+        segmenter_sets: settings of what measures over the specification's, a.b=c: of
+            `spec.Segmenters`, or an analysis' options.
     Returns:
         What results.json holds.
     Raises:
         SettingsError, DataError: the study or its data cannot be used.
     """
     spec = find_spec(study) if isinstance(study, str) else study
-    if not seeds or len(set(seeds)) < len(seeds) or jobs < 1:
-        raise SettingsError(
-            f"study: found seeds {', '.join(map(str, seeds)) or 'none'} and {jobs} jobs, expected "
-            "seeds that differ and one job at least. For example --seeds 3 --jobs 1."
-        )
     if isinstance(spec, Analysis):
         there = Place(spec, Path(data), Path(out), patients, tuple(data_sets))
-        return run_analysis(there, seeds, jobs=jobs, sets=sets, tell=tell)
-    if sets:
+        return run_analysis(there, seeds, jobs=jobs, sets=segmenter_sets, tell=tell)
+    if segmenter_sets:
         told = dict(leaves(spec.segmenters.model_dump(mode="python")))
-        changed = load_settings(Segmenters, preset=told, sets=sets)
+        changed = load_settings(Segmenters, preset=told, sets=segmenter_sets)
         spec = spec.model_copy(update={"segmenters": changed})
+    check_seeds(seeds, jobs)
     place = Place(spec, Path(data), Path(out), patients, tuple(data_sets))
     found, problems = run_cells(place, seeds, jobs, tell)
     first = Downstream(place, seeds[0])

@@ -79,6 +79,15 @@ def summary(
     }
 
 
+def plain(tree: Any) -> Any:
+    """For JSON, which has no infinity and no nan (the PSNR of what was not changed): null."""
+    if isinstance(tree, dict):
+        return {name: plain(value) for name, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [plain(value) for value in tree]
+    return None if isinstance(tree, float) and not np.isfinite(tree) else tree
+
+
 def cell(found: dict[str, Any]) -> str:
     """A mean and its interval as a table has them."""
     if found["mean"] is None:
@@ -95,12 +104,3 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table."""
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
-
-
-def plain(tree: Any) -> Any:
-    """For JSON, which has no infinity and no nan (the PSNR of what was not changed): null."""
-    if isinstance(tree, dict):
-        return {name: plain(value) for name, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [plain(value) for value in tree]
-    return None if isinstance(tree, float) and not np.isfinite(tree) else tree
