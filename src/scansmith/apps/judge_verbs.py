@@ -147,7 +147,7 @@ def study(
         jobs=jobs,
         patients=patients,
         data_sets=data_sets or (),
-        sets=sets or (),
+        segmenter_sets=segmenter_sets or (),
         tell=typer.echo,
     )
     typer.echo((out / "results.md").read_text(encoding="utf-8"))
