@@ -93,7 +93,7 @@ def load_settings(
     sections = set(_sections(model))
     mistakes: list[str] = []
     tree: dict[str, Any] = {}
-    read = [] if file is None else list(_leaves(_read_yaml(Path(file))))
+    read = [] if file is None else list(leaves(read_yaml(Path(file))))
     for name, value in [*(preset or {}).items(), *read, *_words(sets, known, mistakes)]:
         if name in known:
             _put(tree, name, value)
@@ -119,7 +119,7 @@ def read_model(model: type[S], path: Path) -> S:
         SettingsError: with every mistake, each under its name in the file.
     """
     try:
-        return model.model_validate(_read_yaml(path))
+        return model.model_validate(read_yaml(path))
     except ValidationError as error:
         mistakes = [f"{path}: {_in_words(fault)}" for fault in error.errors()]
         raise SettingsError("\n".join(dict.fromkeys(mistakes))) from error
@@ -180,7 +180,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read_yaml(path: Path) -> dict[Any, Any]:
+def read_yaml(path: Path) -> dict[Any, Any]:
+    """What a YAML file holds. Raises SettingsError if it cannot be read or is no mapping."""
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
@@ -234,10 +235,11 @@ def _put(tree: dict[str, Any], name: str, value: Any) -> None:
     tree[last] = value
 
 
-def _leaves(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """{"a": {"b": 1}} as ("a.b", 1), the dotted names of presets."""
     for name, value in tree.items():
         if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

@@ -113,7 +113,11 @@ def study(
     ] = None,
     segmenter_sets: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="of segmenters, for example steps=2000"),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="of what measures: of segmenters (steps=2000), or an analysis' options",
+        ),
     ] = None,
     judge: Annotated[
         bool,
@@ -130,7 +134,11 @@ def study(
     ] = 1000,
     show: Annotated[bool, typer.Option("--list", help="the studies there are, and leave")] = False,
 ) -> None:
-    """Do synthetic scans help? Train generators and segmenters on a split by patient; compare."""
+    """Do synthetic scans help? How good are they? Train on a split by patient; compare.
+
+    A study compares segmenters that learn from real and synthetic scans, or looks at the
+    generators themselves: the tables and figures of the papers are there as PAPER/ITEM.
+    """
     from rich.console import Console
 
     from scansmith.apps.tables import study_table
@@ -158,7 +166,8 @@ def study(
         tell=typer.echo,
     )
     typer.echo((out / "results.md").read_text(encoding="utf-8"))
-    typer.echo(f"report in {out / 'report.html'}, numbers in {out / 'report.json'}")
+    if (out / "report.html").exists():  # an analysis has its results alone
+        typer.echo(f"report in {out / 'report.html'}, numbers in {out / 'report.json'}")
 
 
 @judging.command(

@@ -32,15 +32,19 @@ def method_table(methods: Sequence[Any]) -> Table:
 
 def study_table() -> Table:
     """One row for each study that comes with the project."""
-    from scansmith.studies.spec import find_spec, paper_specs
+    from scansmith.studies.spec import Spec, find_spec, paper_specs
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
     table.add_column("study", style="cyan", no_wrap=True)
-    for head in ("question", "item", "data it needs", "arms"):
+    for head in ("question", "item", "data it needs", "what is compared"):
         table.add_column(head, overflow="fold")
     for name in paper_specs():
         spec = find_spec(name)
-        words = (spec.title, spec.item, spec.data.needs, str(len(spec.arms)))
+        of, what = (
+            (spec.arms, "segmenter") if isinstance(spec, Spec) else (spec.generators, "generator")
+        )
+        compared = f"{len(of)} {what}{'s' * (len(of) > 1)}"
+        words = (spec.title, spec.item, spec.data.needs, compared)
         table.add_row(Text(name), *(Text(word) for word in words))
     return table
 

@@ -38,7 +38,7 @@ from scansmith.scan import DataError
 from scansmith.studies.feature_maps import feature_sheet, joint_tsne, save_map
 from scansmith.studies.healing import Ground, Slices, drawn, healer, mean_fill, unchanged, unit
 from scansmith.studies.named import named_folders
-from scansmith.studies.tables import cell, over_scans, table
+from scansmith.studies.tables import cell, over_scans, plain, table
 from scansmith.studies.tumour_painting import differences
 from scansmith.workflow import load_run
 
@@ -89,7 +89,7 @@ def study(runs: dict[str, list[Path]], twins: Path | None = None) -> dict[str, A
         "best threshold": {
             n: [f["best threshold"] for f in found] for n, found in gathered.items()
         },
-        "by scan": {name: _plain(found) for name, found in gathered.items()},
+        "by scan": {name: plain(found) for name, found in gathered.items()},
         "better than": {
             other: {
                 **(_paired(gathered[first], gathered[other], "abnormal") or {}),
@@ -100,15 +100,6 @@ def study(runs: dict[str, list[Path]], twins: Path | None = None) -> dict[str, A
         },
         "drawn": made,
     }
-
-
-def _plain(tree: Any) -> Any:
-    """For JSON, which has no infinity: the PSNR of what was not changed becomes null."""
-    if isinstance(tree, dict):
-        return {name: _plain(value) for name, value in tree.items()}
-    if isinstance(tree, list):
-        return [_plain(value) for value in tree]
-    return None if isinstance(tree, float) and not np.isfinite(tree) else tree
 
 
 def _means(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -198,6 +189,23 @@ def picture(runs: dict[str, list[Path]], count: int = 6) -> np.ndarray:
     return np.concatenate(rows)
 
 
+def drawn_picture(slices: Slices, method: AntGan, count: int = 6) -> np.ndarray:
+    """Fig. 13: slices without lesion, what N2A makes of them, and the difference, white at 0.5.
+
+    Returns:
+        uint8 (rows, columns, 3).
+    """
+    x = torch.from_numpy(slices.thinned(count).images)
+    with torch.no_grad():
+        y = method.n2a(x)
+    shown = zip(unit(x[:, 0].numpy()), unit(y[:, 0].numpy()), difference_map(x, y), strict=True)
+    rows = [
+        np.concatenate([_grey(before), _grey(after), _grey(2 * change.numpy())], axis=1)
+        for before, after, change in shown
+    ]
+    return np.concatenate(rows)
+
+
 def _grey(values: np.ndarray) -> np.ndarray:
     """0..1 (H, W) as uint8 (h, w, 3), a small slice enlarged."""
     times = max(1, round(SIDE / max(values.shape)))
@@ -228,6 +236,24 @@ def four_sets(slices: Slices, normal: Slices, method: AntGan, most: int) -> dict
     }
 
 
+def save_pictures(runs: dict[str, list[Path]], out: Path, layers: Sequence[str], tsne: int) -> None:
+    """study.png; of the first run features.png (Fig. 6), tsne.png (Fig. 2) and drawn.png (Fig. 13).
+
+    Args:
+        layers: of the feature maps.
+        tsne: slices of each of the four sets.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture(runs)).save(out / "study.png")
+    method, store = trained(next(iter(runs.values()))[0])
+    ground = Ground.of(store, None)
+    shown = int(np.argmax(ground.abnormal.lesion.sum((1, 2))))
+    maps = feature_sheet(method, ground.abnormal.images[shown], layers)
+    Image.fromarray(maps).save(out / "features.png")
+    save_map(joint_tsne(four_sets(ground.abnormal, ground.normal, method, tsne)), out / "tsne.png")
+    Image.fromarray(drawn_picture(ground.normal, method)).save(out / "drawn.png")
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Command line; see the head of this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -244,14 +270,7 @@ def main(words: Sequence[str] | None = None) -> None:
         json.dumps(result, indent=1, allow_nan=False), encoding="utf-8"
     )
     (given.out / "study.md").write_text(as_markdown(result), encoding="utf-8")
-    Image.fromarray(picture(runs)).save(given.out / "study.png")
-    method, store = trained(next(iter(runs.values()))[0])
-    ground = Ground.of(store, None)
-    shown = int(np.argmax(ground.abnormal.lesion.sum((1, 2))))
-    maps = feature_sheet(method, ground.abnormal.images[shown], given.layers.split(","))
-    Image.fromarray(maps).save(given.out / "features.png")
-    sets = four_sets(ground.abnormal, ground.normal, method, given.tsne)
-    save_map(joint_tsne(sets), given.out / "tsne.png")
+    save_pictures(runs, given.out, given.layers.split(","), given.tsne)
     print(as_markdown(result))
 
 

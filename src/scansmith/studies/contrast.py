@@ -10,6 +10,9 @@ import numpy as np
 from scansmith.scan import DataError
 from scansmith.studies.tables import Slice
 
+FILLS = ("fill, liver mean", "fill, liver mean - contrast", "fill + noise", "oracle mean")
+"""Names of what `fills` gives."""
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -57,12 +60,13 @@ def fills(contrast: Contrast, organ: int, lesion: int) -> dict[str, Callable[[Sl
         noise = np.random.default_rng(seed).normal(0, contrast.sd, one.image.shape)
         return filled(one, liver_mean(one) - contrast.below + noise)
 
-    return {
-        "fill, liver mean": lambda one: filled(one, liver_mean(one)),
-        "fill, liver mean - contrast": lambda one: filled(one, liver_mean(one) - contrast.below),
-        "fill + noise": noisy,
-        "oracle mean": lambda one: filled(one, float(one.image[one.labels == lesion].mean())),
-    }
+    ways: tuple[Callable[[Slice], np.ndarray], ...] = (
+        lambda one: filled(one, liver_mean(one)),
+        lambda one: filled(one, liver_mean(one) - contrast.below),
+        noisy,
+        lambda one: filled(one, float(one.image[one.labels == lesion].mean())),
+    )
+    return dict(zip(FILLS, ways, strict=True))
 
 
 def contrasts(

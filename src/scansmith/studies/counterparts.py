@@ -116,12 +116,16 @@ class Maker:
             raise DataError("\n".join(f"{run}: {problem}" for problem in problems))
         return Maker(name, run, loaded, own)
 
-    def edited(self, multiple: int, seed: int) -> list[Case]:
-        """Counterparts of the training cases, each map edited once: `multiple` for each of them."""
+    def edited(self, multiple: int, seed: int, most: int | None = None) -> list[Case]:
+        """Counterparts of the training cases, each map edited once: `multiple` for each of them.
+
+        Args:
+            most: only so many, the first ones; None: all.
+        """
         sources = Sources(self.own, seed)
-        return [
-            self._made(sources, sources.take(number)) for number in range(multiple * len(sources))
-        ]
+        count = multiple * len(sources)
+        numbers = range(count if most is None else min(count, most))
+        return [self._made(sources, sources.take(number)) for number in numbers]
 
     def reconstructed(self, cases: Sequence[Case], study: Store, seed: int) -> list[Case] | None:
         """Counterparts of cases of the study, from their labels as they are.

@@ -3,6 +3,7 @@
 A study (see `spec`) is done in one folder, in cells that are kept when they are finished:
 
     store/          the samples; patients are dealt out here, before anything is trained
+    stores/         the same patients' samples for generators with data settings of their own
     sets/           synthetic sets from elsewhere, brought to the same grid and intensities
     generators/     a run for each generator and seed, trained on the store's training patients
     segmenters/     a run for each arm and seed
@@ -17,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,7 +28,7 @@ import numpy as np
 from scansmith.data.store import Store
 from scansmith.evaluate.overlap import dice
 from scansmith.evaluate.segmentation import Labelled, Samples, train_segmenter
-from scansmith.scan import DataError, RunError, ScansmithError
+from scansmith.scan import DataError, ScansmithError
 from scansmith.studies.carve_mix import CarveMix
 from scansmith.studies.cells import Scores, cell, file_name
 from scansmith.studies.counterparts import (
@@ -43,89 +43,19 @@ from scansmith.studies.counterparts import (
 from scansmith.studies.label_sampling import LabelSampling
 from scansmith.studies.leakage import check_leakage
 from scansmith.studies.mix import Mix, enhanced, mixed
-from scansmith.studies.spec import COPIES, MEANS, Arm, Spec, words
+from scansmith.studies.place import Place
+from scansmith.studies.spec import COPIES, MEANS, Arm, Spec
 from scansmith.synthesize.source import Sources
-from scansmith.train.checkpoint import read_json, write_json
-from scansmith.workflow import prepare, train
 
 Tell = Callable[[str], None]
 ROUNDS = 8
 """A maker whose cases give too few samples is asked again, so many times at most."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """A study in its folder. Everything on disk is named by it alone, so processes can share it.
-
-    Attributes:
-        data: the data set.
-        patients: so many training patients; 0: all.
-        steps: of the reference arm's training; 0: the spec's.
-        extra: data settings beside the spec's.
-    """
-
-    spec: Spec
-    data: Path
-    out: Path
-    patients: int = 0
-    extra: tuple[str, ...] = ()
-
-    def store(self) -> Store:
-        """The samples, prepared once."""
-        part = self.spec.data
-        sets = [*words(part.sets), *self.extra]
-        if self.patients:
-            sets.append(f"data.patients={self.patients}")
-        return prepare(
-            self.data, self.out / "store", part.method, preset=part.preset, sets=sets, workers=1
-        )
-
-    def store_of(self, name: str) -> Store:
-        """A synthetic set from elsewhere, prepared as the real scans are."""
-        part = self.spec.data
-        return prepare(
-            self.spec.sets[name].path,
-            self.out / "sets" / file_name(name),
-            part.method,
-            preset=part.preset,
-            sets=[*words(part.sets), *self.extra, "data.split=1,0,0"],
-            workers=1,
-        )
-
-    def run_of(self, generator: str, seed: int) -> Path:
-        """The folder of a generator's run."""
-        return self.out / "generators" / file_name(f"{generator} seed{seed}")
-
-    def trained(self, generator: str, seed: int) -> Path:
-        """The run of a generator, trained or finished if it is not.
-
-        Raises:
-            RunError: the folder holds a run of other settings.
-        """
-        run, part = self.run_of(generator, seed), self.spec.generators[generator]
-        done, record = run.with_suffix(".json"), part.model_dump(mode="json")
-        if not done.exists():
-            train(
-                part.method,
-                self.out / "store",
-                run,
-                preset=part.preset,
-                sets=[*words(part.sets), f"train.seed={seed}"],
-                resume=(run / "run.json").exists(),
-            )
-            write_json(done, record)
-        if read_json(done) != record:
-            raise RunError(
-                f"generator {generator}, seed {seed}: {run} was trained with other settings than "
-                "the study's. Give the settings that it was begun with, or another folder."
-            )
-        return run
-
-
 class Downstream:
     """The arms of a study under one seed; its store has been prepared."""
 
-    def __init__(self, place: Place, seed: int):
+    def __init__(self, place: Place[Spec], seed: int):
         self.place, self.spec, self.seed = place, place.spec, seed
         self.opened = Store.open(place.out / "store")
         self.structures, self.seen_as = told_apart(self.opened.facts.structures)
@@ -296,7 +226,7 @@ class Downstream:
 
 
 def run_cells(
-    place: Place, seeds: Sequence[int], jobs: int = 1, tell: Tell = print
+    place: Place[Spec], seeds: Sequence[int], jobs: int = 1, tell: Tell = print
 ) -> tuple[dict[str, list[Scores | None]], list[str]]:
     """Every arm under every seed.
 
@@ -305,7 +235,8 @@ def run_cells(
     Returns:
         arm -> scores under each seed, None where a cell failed; and what went wrong.
     """
-    place.store()  # before the processes, which would all write it
+    for name in ("", *place.spec.generators):
+        place.store(name)  # before the processes, which would all write it
     for name in place.spec.sets:
         with suppress(ScansmithError):  # told by the arms that need it
             place.store_of(name)
@@ -320,7 +251,7 @@ def run_cells(
     return {name: [found[name] for found, _ in done] for name in place.spec.arms}, problems
 
 
-def _arms(place: Place, seed: int) -> tuple[dict[str, Scores | None], list[str]]:
+def _arms(place: Place[Spec], seed: int) -> tuple[dict[str, Scores | None], list[str]]:
     """Every arm under one seed, so that what a maker made serves all of them; what went wrong."""
     study, found, problems = Downstream(place, seed), dict[str, Scores | None](), []
     for name in place.spec.arms:

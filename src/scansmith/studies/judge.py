@@ -32,7 +32,9 @@ from scansmith.evaluate import audit, evaluate
 from scansmith.evaluate.privacy_verdict import LEAST
 from scansmith.scan import DataError, RunError, Scan, ScansmithError, SettingsError
 from scansmith.studies.cells import file_name
-from scansmith.studies.downstream import Place, Tell
+from scansmith.studies.downstream import Tell
+from scansmith.studies.place import Place
+from scansmith.studies.spec import Spec
 from scansmith.synthesize.make import synthesize
 from scansmith.synthesize.works import written_table
 from scansmith.train.checkpoint import read_json, write_json
@@ -72,7 +74,7 @@ def judged_folder(out: Path, generator: str, seed: int) -> Path:
 
 
 def judge_generators(
-    place: Place, seeds: Sequence[int], judging: Judging, tell: Tell = print
+    place: Place[Spec], seeds: Sequence[int], judging: Judging, tell: Tell = print
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Write, evaluate and audit a data set of each generator that an arm learns from.
 
@@ -107,7 +109,7 @@ def judge_generators(
 
 
 def _judged(
-    place: Place, store: Store, generator: str, seed: int, judging: Judging
+    place: Place[Spec], store: Store, generator: str, seed: int, judging: Judging
 ) -> Iterator[str]:
     """The steps of one generator under one seed; what went wrong."""
     folder, real = judged_folder(place.out, generator, seed), place.out / "judged"
@@ -152,7 +154,7 @@ def _judged(
     )
 
 
-def _run_of(place: Place, generator: str, seed: int) -> Path:
+def _run_of(place: Place[Spec], generator: str, seed: int) -> Path:
     """The run that the study's arms learned from; it is not trained here."""
     if not place.run_of(generator, seed).with_suffix(".json").exists():
         raise RunError(
@@ -194,7 +196,7 @@ def _of(store: Store, name: str) -> list[Any]:
     return [store.cases[case] for case in store.names(SETS[name])]
 
 
-def _exported(place: Place, store: Store, name: str) -> None:
+def _exported(place: Place[Spec], store: Store, name: str) -> None:
     out = place.out / "judged" / name
 
     def work() -> None:

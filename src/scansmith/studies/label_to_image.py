@@ -25,10 +25,12 @@ from scansmith.evaluate import fidelity
 from scansmith.evaluate.distance import frechet_distance, standardised
 from scansmith.evaluate.features import case_features
 from scansmith.evaluate.spread import compare
-from scansmith.scan import Batch
+from scansmith.scan import Batch, DataError
 from scansmith.studies.named import named_folders
 from scansmith.studies.tables import Slice, by_scan, cell, over_scans, slices_of, table
 from scansmith.workflow import load_run
+
+CONTROL = "class means + noise"
 
 
 def labelled_slices(store: Store, split: str) -> list[Slice]:
@@ -89,11 +91,16 @@ def distance(real: dict[str, np.ndarray], made: dict[str, np.ndarray]) -> dict[s
 def study(store: Store, runs: dict[str, list[Path]]) -> dict[str, Any]:
     """All measures of the control and the runs; see the head of this file."""
     training, test = labelled_slices(store, "train"), labelled_slices(store, "test")
+    if not training or not test:
+        raise DataError(
+            f"{store.path}: {len(training)} labelled slices to learn from and {len(test)} to be "
+            "tested on, expected some of both. Choose other structures or another split."
+        )
     codec = store.facts.codecs[0]
     window = (codec.low or 0.0, codec.high or 1.0)
     data_range = window[1] - window[0]
     real_features = features(test, [one.image for one in test], window)
-    makers = {"class means + noise": [class_means(training, len(store.facts.structures))]}
+    makers = {CONTROL: [class_means(training, len(store.facts.structures))]}
     makers |= {name: [maker(folder) for folder in folders] for name, folders in runs.items()}
     result: dict[str, Any] = {
         "store": store.facts.fingerprint,
@@ -132,7 +139,7 @@ def as_markdown(result: dict[str, Any]) -> str:
         values = [d["value"] for d in found["frechet"]]
         far = "-" if None in values else f"{np.mean(values):.1f}"
         rows.append([name, *(cell(found[measure]) for measure in names), far])
-    scale = result["made"]["class means + noise"]["frechet"][0].get("real_vs_real")
+    scale = result["made"][CONTROL]["frechet"][0].get("real_vs_real")
     beside = f" Real against real: {scale['median']:.1f}." if scale else ""
     head = [
         "",

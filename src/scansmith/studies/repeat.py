@@ -6,14 +6,14 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from scansmith.studies.downstream import Place
 from scansmith.studies.judge import Judging
+from scansmith.studies.place import Place
 from scansmith.studies.spec import Spec
 
 
 def command_of(
     study: str | Spec,
-    place: Place,
+    place: Place[Spec],
     seeds: Sequence[int],
     judging: Judging | None,
     segmenter_sets: Sequence[str],

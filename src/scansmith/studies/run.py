@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from scansmith.io.atomic import write_bytes
-from scansmith.scan import SettingsError
-from scansmith.settings import load_settings
-from scansmith.studies.downstream import Downstream, Place, Tell, run_cells
+from scansmith.settings import leaves, load_settings
+from scansmith.studies.analyses import run_analysis
+from scansmith.studies.downstream import Downstream, Tell, run_cells
 from scansmith.studies.downstream_report import as_markdown, rows_csv, save_plot, summarise
 from scansmith.studies.judge import Judging, judge_generators
+from scansmith.studies.place import Place, check_seeds
 from scansmith.studies.repeat import command_of
-from scansmith.studies.spec import Segmenters, Spec, find_spec
+from scansmith.studies.spec import Analysis, Segmenters, Spec, find_spec
 from scansmith.studies.study_report import Parts, write_report
 from scansmith.train.checkpoint import write_json
 
 
 def run_study(
-    study: str | Spec,
+    study: str | Spec | Analysis,
     data: Path | str,
     out: Path | str,
     *,
@@ -39,23 +40,24 @@ def run_study(
         out: the study's folder; the same one goes on with it.
         patients: learn from so many training patients alone; 0: all.
         data_sets: data settings over the specification's, a.b=c.
-        segmenter_sets: settings of `spec.Segmenters` over the specification's, a.b=c.
-        judging: write, evaluate and audit what the generators make; None: leave that out.
+        segmenter_sets: settings of what measures over the specification's, a.b=c: of
+            `spec.Segmenters`, or an analysis' options.
+        judging: write, evaluate and audit what the generators make; None: leave that out. An
+            analysis looks at generators itself, and does not judge.
     Returns:
-        What results.json holds. `report.html` and `report.json` tell the whole.
+        What results.json holds. But for an analysis `report.html` and `report.json` tell the whole.
     Raises:
         SettingsError, DataError: the study or its data cannot be used.
     """
-    spec = study if isinstance(study, Spec) else find_spec(study)
+    spec = find_spec(study) if isinstance(study, str) else study
+    if isinstance(spec, Analysis):
+        there = Place(spec, Path(data), Path(out), patients, tuple(data_sets))
+        return run_analysis(there, seeds, jobs=jobs, sets=segmenter_sets, tell=tell)
     if segmenter_sets:
-        told = _flat(spec.segmenters.model_dump(mode="python"))
+        told = dict(leaves(spec.segmenters.model_dump(mode="python")))
         changed = load_settings(Segmenters, preset=told, sets=segmenter_sets)
         spec = spec.model_copy(update={"segmenters": changed})
-    if not seeds or len(set(seeds)) < len(seeds) or jobs < 1:
-        raise SettingsError(
-            f"study: found seeds {', '.join(map(str, seeds)) or 'none'} and {jobs} jobs, expected "
-            "seeds that differ and one job at least. For example --seeds 3 --jobs 1."
-        )
+    check_seeds(seeds, jobs)
     place = Place(spec, Path(data), Path(out), patients, tuple(data_sets))
     found, problems = run_cells(place, seeds, jobs, tell)
     judged, more = ([], []) if judging is None else judge_generators(place, seeds, judging, tell)
@@ -72,7 +74,9 @@ def run_study(
         "spec": spec.model_dump(mode="json"),
         "problems": [*problems, *more],
         "judged": judged,
-        "command": command_of(study, place, seeds, judging, segmenter_sets),
+        "command": command_of(
+            study if isinstance(study, str) else spec, place, seeds, judging, segmenter_sets
+        ),
         **summarise(spec, found),
     }
     write_json(place.out / "results.json", result)
@@ -81,15 +85,3 @@ def run_study(
     save_plot(result, place.out / "results.png")
     write_report(Parts(study=place.out), place.out)
     return result
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} as {"a.b": 1}, as presets are."""
-    found: dict[str, Any] = {}
-    for name, value in tree.items():
-        found |= (
-            _flat(value, f"{prefix}{name}.")
-            if isinstance(value, dict)
-            else {f"{prefix}{name}": value}
-        )
-    return found

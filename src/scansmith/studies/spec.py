@@ -1,5 +1,7 @@
 """What a study is, as a file: the data it needs, what is trained on them, and what is compared.
 
+A comparison of segmenters has `arms`:
+
     title: Do synthetic volumes make a hippocampus segmenter better?
     data: {method: mm-gan, sets: {data.edits: deform}, needs: "MR volumes with labels"}
     generators:
@@ -8,6 +10,15 @@
       real: {}
       synthetic: {real: 0, synthetic: 1, by: gan}
       real + synthetic 1:1: {synthetic: 1, by: gan}
+
+An analysis looks at the generators themselves (see `analyses`):
+
+    title: Does the shortcut keep what is healthy?
+    data: {method: ant-gan}
+    analysis: healing
+    generators:
+      CycleGAN: {method: ant-gan, sets: {method.shortcut: none}}
+      with shortcut: {method: ant-gan, sets: {method.shortcut: add}}
 
 Studies that come with the project are in `studies/papers`, named PAPER/ITEM.
 """
@@ -25,7 +36,7 @@ from pydantic import Field, model_validator
 from scansmith.evaluate.augment import Augmentation
 from scansmith.evaluate.segmentation import SegmenterNumbers
 from scansmith.scan import SettingsError
-from scansmith.settings import Section, number, read_model
+from scansmith.settings import Section, number, read_model, read_yaml
 from scansmith.studies.mix import Plan
 
 PAPERS = Path(__file__).parent / "papers"
@@ -45,7 +56,10 @@ class DataPart(Section):
 
 
 class Generator(Section):
-    """A method that is trained on the study's training patients."""
+    """A method that is trained on the study's training patients.
+
+    With data settings (data.*) among its own it has samples of its own; the split is the same.
+    """
 
     method: str = number("magan", "which")
     preset: str = number("cpu", "its preset")
@@ -103,14 +117,19 @@ class Published(Section):
     )
 
 
-class Spec(Section):
-    """A study."""
+class Study(Section):
+    """What every study has."""
 
     title: str = number("", "the question, in one line")
-    item: str = number("", "the paper's table or figure, if it is one")
+    item: str = number("", "the paper's tables or figures, if it is one")
     about: str = number("", "what is compared, and what differs from the paper")
     data: DataPart = DataPart()
     generators: dict[str, Generator] = Field(default_factory=dict, description="name -> training")
+
+
+class Spec(Study):
+    """A study in which segmenters are compared."""
+
     sets: dict[str, OnDisk] = Field(default_factory=dict, description="name -> set on disk")
     arms: dict[str, Arm] = Field(default_factory=dict, description="name -> what is learned from")
     reference: str = number("real", "the arm that others are compared with")
@@ -150,15 +169,36 @@ class Spec(Section):
         return found
 
 
+class Beside(Published):
+    """What a paper says of generators: those that are trained here, and others."""
+
+    cited: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="what is not done here -> measure -> value"
+    )
+
+
+class Analysis(Study):
+    """A study of the generators themselves."""
+
+    analysis: str = number(..., "one of `analyses.KINDS`")
+    options: dict[str, Any] = Field(default_factory=dict, description="its settings by name")
+    published: Beside = Beside()
+
+    @model_validator(mode="after")
+    def _check(self) -> Analysis:
+        if not self.generators:
+            raise ValueError("generators: found none, expected one at least")
+        return self
+
+
 def words(sets: Mapping[str, Any]) -> list[str]:
     """Settings by name as the words of `--set`."""
-    return [
-        f"{name}={yaml.safe_dump(value, default_flow_style=True).strip()}"
-        for name, value in sets.items()
-    ]
+    dumped = {name: yaml.safe_dump(value, default_flow_style=True) for name, value in sets.items()}
+    end = "...\n"  # a document that is one word ends with it
+    return [f"{name}={text.removesuffix(end).strip()}" for name, text in dumped.items()]
 
 
-def find_spec(word: str) -> Spec:
+def find_spec(word: str) -> Spec | Analysis:
     """A study by the path of its file or by PAPER/ITEM.
 
     Raises:
@@ -166,7 +206,7 @@ def find_spec(word: str) -> Spec:
     """
     path = Path(word)
     if path.suffix in (".yaml", ".yml"):
-        return read_model(Spec, path)
+        return _read(path)
     there = paper_specs()
     if word not in there:
         near = difflib.get_close_matches(word, there, n=3, cutoff=0.4) or list(there)[:8]
@@ -174,7 +214,14 @@ def find_spec(word: str) -> Spec:
             f"{word}: is no study. Give a YAML file, or one of {', '.join(near)} (all: scansmith "
             "study --list)."
         )
-    return read_model(Spec, there[word])
+    return _read(there[word])
+
+
+def _read(path: Path) -> Spec | Analysis:
+    """An analysis says so; what does not is a comparison of segmenters."""
+    if "analysis" in read_yaml(path):
+        return read_model(Analysis, path)
+    return read_model(Spec, path)
 
 
 def paper_specs() -> dict[str, Path]:

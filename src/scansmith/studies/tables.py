@@ -79,6 +79,15 @@ def summary(
     }
 
 
+def plain(tree: Any) -> Any:
+    """For JSON, which has no infinity and no nan (the PSNR of what was not changed): null."""
+    if isinstance(tree, dict):
+        return {name: plain(value) for name, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [plain(value) for value in tree]
+    return None if isinstance(tree, float) and not np.isfinite(tree) else tree
+
+
 def cell(found: dict[str, Any]) -> str:
     """A mean and its interval as a table has them."""
     if found["mean"] is None:

@@ -129,6 +129,11 @@ class Ground:
             return int((label == lesion).sum()) >= least_pixels
 
         training, test = slices_of(store, "train", shows), slices_of(store, "test", shows)
+        if not test:
+            raise DataError(
+                f"{path}: no test slice shows {least_pixels} pixels of tumour, expected one at "
+                "least. Ask for fewer (least_pixels), or prepare with another split."
+            )
         free = insertions(store, organ, lesion, 45, least_pixels)
         contrast = contrast_of(training, organ, lesion)
         return Ground(store, organ, lesion, training, test, free, contrast)
@@ -228,36 +233,11 @@ def as_markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def picture(runs: dict[str, list[Path]], least_pixels: int, count: int = 6) -> np.ndarray:
-    """Test slices of the first store side by side, uint8 (rows, columns).
-
-    Whitened; of the first run of each name G's output and the composite; real.
-    """
-    first = [folders[0] for folders in runs.values()]
-    store = Store.open(load_run(first[0]).store)
-    lesion = store.table.index(store.recipe.edits.lesion[0])
-    test = slices_of(store, "test", lambda label: int((label == lesion).sum()) >= least_pixels)
-    largest: dict[str, Slice] = {}
-    for one in sorted(test, key=lambda s: int((s.labels == lesion).sum())):
-        largest[one.case] = one
-    painters = [painter(folder) for folder in first if load_run(folder).store == store.path]
-    low, high = (store.facts.codecs[0].decode(np.array(v)) for v in (-1.0, 1.0))
-    rows = []
-    for one in [*largest.values()][:count]:
-        t = torch.from_numpy((one.labels == lesion).astype(np.float32))[None, None]
-        share = feathered(t, 1.5)[0, 0].numpy()
-        row = [np.where(one.labels == lesion, high, one.image)]
-        for paint in painters:
-            made = paint(one)
-            row += [made, one.image + share * (made - one.image)]
-        rows.append(np.concatenate([*row, one.image], axis=1))
-    sheet = (np.concatenate(rows) - low) / (high - low)
-    return np.uint8(255 * sheet.clip(0, 1))  # type: ignore[return-value]
-
-
 def main(words: Sequence[str] | None = None) -> None:
     """Command line; see the head of this file."""
     from PIL import Image
+
+    from scansmith.studies.tumour_pictures import picture
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("runs", nargs="+", help="NAME=RUN[,RUN...]")

@@ -1,0 +1,281 @@
+"""Studies of the generators themselves: trained for each seed, then looked at by an analysis.
+
+Everything is kept in the study's folder, so that a study that is stopped goes on:
+
+    store/, stores/ the samples; patients are dealt out here, before anything is trained
+    generators/     a run for each generator and seed, trained on the store's training patients
+    results.md      what was found, with the paper's numbers beside it; results.json; pictures
+
+A generator that fails is told and does not keep the others from being looked at. What an analysis
+of some kind does is in `analysis_kinds`; KINDS names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from scansmith.data.store import Store
+from scansmith.io.atomic import write_bytes
+from scansmith.scan import DataError, RunError, ScansmithError, SettingsError
+from scansmith.settings import Section, leaves, load_settings
+from scansmith.studies import analysis_kinds as kinds
+from scansmith.studies.analysis_kinds import Job, Rows, Told
+from scansmith.studies.blinded import ReaderOptions
+from scansmith.studies.cells import file_name
+from scansmith.studies.place import Place, check_seeds
+from scansmith.studies.spec import Analysis
+from scansmith.studies.tables import cell, plain, table
+from scansmith.train.checkpoint import write_json
+
+Runs = dict[str, list[Path]]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of analysis.
+
+    Attributes:
+        work: looks at runs that were trained on one store.
+        options: its settings, which a study and `--set` may change.
+        measures: what published numbers may be of; empty: none stands beside ours.
+        beside: names of rows that are not generators'.
+    """
+
+    work: Callable[[Job], Told]
+    options: type[Section] = Section
+    measures: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+
+
+#: Name -> kind. A new one is a function from a Job to what it Told, and a line here.
+KINDS: Mapping[str, Kind] = {
+    "painting": Kind(kinds.painting, kinds.PaintingOptions, kinds.PAINTED, kinds.FILLS),
+    "healing": Kind(kinds.healing, kinds.HealingOptions, kinds.HEALED, kinds.UNTRAINED),
+    "label-to-image": Kind(kinds.likeness, Section, kinds.LIKENESS, kinds.MEANS),
+    "training": Kind(kinds.training, kinds.CourseOptions),
+    "lesion-guidance": Kind(kinds.guidance, kinds.GuidanceOptions, ("MSE", "Dice"), ("real",)),
+    "registration": Kind(kinds.registered, kinds.RegistrationOptions),
+    "translation": Kind(kinds.translated, kinds.TranslationOptions),
+    "modality-quality": Kind(kinds.quality, kinds.QualityOptions),
+    "reader-study": Kind(kinds.readers, ReaderOptions),
+}
+
+
+def run_analysis(
+    place: Place[Analysis],
+    seeds: Sequence[int],
+    *,
+    jobs: int = 1,
+    sets: Sequence[str] = (),
+    tell: Tell = print,
+) -> dict[str, Any]:
+    """Train what is not trained yet, look at all of it and write the results.
+
+    Args:
+        jobs: seeds at work at once, each in a process of its own; training alone.
+        sets: the analysis' options over the specification's, a.b=c.
+    Returns:
+        What results.json holds.
+    Raises:
+        SettingsError, DataError: the study or its data cannot be used.
+        RunError: no generator could be trained.
+    """
+    check_seeds(seeds, jobs)
+    spec = place.spec
+    kind, options = kind_of(spec), options_of(spec, sets)
+    stores = _stores(place)
+    runs, problems = train_all(place, seeds, jobs)
+    if not runs:
+        raise RunError("\n".join([f"{place.out}: no generator was trained.", *problems]))
+    parts = {}
+    for heading, out, group in _groups(place, runs):
+        store = stores[place.home(next(iter(group)))]
+        parts[heading] = kind.work(Job(group, store, place.data, out, options))
+        problems += parts[heading].problems
+    for problem in problems:
+        tell(problem)
+    some = next(iter(stores.values()))
+    result = {
+        "title": spec.title,
+        "item": spec.item,
+        "about": spec.about,
+        "analysis": spec.analysis,
+        "published": spec.published.model_dump(mode="json"),
+        "stores": {name: stores[place.home(name)].facts.fingerprint for name in spec.generators},
+        "train patients": len({some.cases[name].patient for name in some.names("train")}),
+        "test patients": len({some.cases[name].patient for name in some.names("test")}),
+        "seeds": list(seeds),
+        "trained": {name: len(found) for name, found in runs.items()},
+        "options": options.model_dump(mode="json"),
+        "spec": spec.model_dump(mode="json"),
+        "problems": problems,
+        "rows": _rows(parts),
+        "found": {heading or "all": told.numbers for heading, told in parts.items()},
+    }
+    result = plain(result)
+    write_json(place.out / "results.json", result)
+    write_bytes(place.out / "results.md", as_markdown(result, parts).encode())
+    return result
+
+
+def kind_of(spec: Analysis) -> Kind:
+    """What a study asks for.
+
+    Raises:
+        SettingsError: there is no such kind, or published numbers are of nothing that it measures.
+    """
+    if spec.analysis not in KINDS:
+        raise SettingsError(
+            f"analysis: found {spec.analysis!r}, expected one of {', '.join(KINDS)}. Correct it."
+        )
+    kind = KINDS[spec.analysis]
+    rows = {*spec.generators, *kind.beside}
+    wrong = [
+        f"published.arms: found {name!r}, expected one of {', '.join(sorted(rows))}. Numbers of "
+        "what is not done here go under published.cited."
+        for name in spec.published.arms
+        if name not in rows
+    ]
+    wrong += [
+        f"published.arms.{name}: found {measure!r}, expected one of "
+        f"{', '.join(kind.measures) or 'none, for this analysis'}."
+        for name, row in spec.published.arms.items()
+        for measure in row
+        if measure not in kind.measures
+    ]
+    if wrong:
+        raise SettingsError("\n".join(wrong))
+    return kind
+
+
+def options_of(spec: Analysis, sets: Sequence[str] = ()) -> Section:
+    """An analysis' options: its defaults, the specification's, then `sets`.
+
+    Raises:
+        SettingsError: with all that is wrong.
+    """
+    options = KINDS[spec.analysis].options
+    if not options.model_fields and (sets or spec.options):
+        raise SettingsError(
+            f"{', '.join([*sets, *spec.options])}: a {spec.analysis} analysis trains no segmenter "
+            "and has no options. Leave it out; generators' settings are in the study's file."
+        )
+    return load_settings(options, preset=dict(leaves(spec.options)), sets=sets)
+
+
+def _stores(place: Place[Analysis]) -> dict[Path, Store]:
+    """Every store that a generator learns from, by its folder. Raises DataError."""
+    found: dict[Path, Store] = {}
+    for name in place.spec.generators:
+        if place.home(name) not in found:
+            found[place.home(name)] = place.store(name)
+    for path, store in found.items():
+        if not store.names("test"):
+            raise DataError(
+                f"{path}: no case in the test split, which is what generators are measured on. "
+                "Give data.split a share for testing (--data-set data.split=0.8,0,0.2)."
+            )
+    return found
+
+
+def train_all(
+    place: Place[Analysis], seeds: Sequence[int], jobs: int = 1
+) -> tuple[Runs, list[str]]:
+    """Every generator under every seed; the stores have been prepared.
+
+    Returns:
+        generator -> its runs, those that could be trained; and what went wrong.
+    """
+    if jobs <= 1:
+        done = [_trained(place, seed) for seed in seeds]
+    else:
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            done = list(pool.map(_trained, [place] * len(seeds), seeds))
+    runs = {
+        name: [found[name] for found, _ in done if name in found] for name in place.spec.generators
+    }
+    problems = [problem for _, told in done for problem in told]
+    return {name: found for name, found in runs.items() if found}, problems
+
+
+def _trained(place: Place[Analysis], seed: int) -> tuple[dict[str, Path], list[str]]:
+    """Every generator under one seed, and what went wrong."""
+    found, problems = dict[str, Path](), []
+    for name in place.spec.generators:
+        try:
+            found[name] = place.trained(name, seed)
+        except ScansmithError as error:
+            problems.append(f"{name}, seed {seed}: {error}")
+    return found, problems
+
+
+def _groups(place: Place[Analysis], runs: Runs) -> Iterator[tuple[str, Path, Runs]]:
+    """The runs of each store, with a heading and a folder; of a single store, without."""
+    homes: dict[Path, Runs] = {}
+    for name, found in runs.items():
+        homes.setdefault(place.home(name), {})[name] = found
+    several = len({place.home(name) for name in place.spec.generators}) > 1
+    for group in homes.values():
+        heading = ", ".join(group) if several else ""
+        yield heading, place.out / file_name(heading) if several else place.out, group
+
+
+def _rows(parts: Mapping[str, Told]) -> Rows:
+    """All rows; those that several stores have alike are told apart by the heading."""
+    names = [name for told in parts.values() for name in told.rows]
+    return {
+        f"{name} ({heading})" if names.count(name) > 1 else name: row
+        for heading, told in parts.items()
+        for name, row in told.rows.items()
+    }
+
+
+def as_markdown(result: Mapping[str, Any], parts: Mapping[str, Told]) -> str:
+    """The study as a page of text; a part's pictures are in the folder of its heading."""
+    lines = [f"# {result['title']}", "", result["about"], ""]
+    lines += [
+        f"{result['test patients']} test patients, {result['train patients']} to learn from, seeds "
+        f"{', '.join(map(str, result['seeds']))}. Intervals are 95 % bootstrap intervals over "
+        "patients.",
+        "",
+    ]
+    for heading, told in parts.items():
+        lines += [f"## {heading}", ""] if heading else []
+        lines += [told.text.rstrip(), ""]
+        folder = f"{file_name(heading)}/" if heading else ""
+        lines += [f"* [{file}]({folder}{file}): {words}." for file, words in told.pictures.items()]
+        lines += [""] if told.pictures else []
+    lines += published(result)
+    if result["problems"]:
+        lines += ["Not done:", "", *(f"* {problem}" for problem in result["problems"]), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def published(result: Mapping[str, Any]) -> list[str]:
+    """The paper's numbers, which are of other data, each beside ours; then what it cites."""
+    source = result["published"]
+    told = {**source["arms"], **source["cited"]}
+    if not told:
+        return []
+    measures = list(dict.fromkeys(name for row in told.values() for name in row))
+    beside = [m for m in measures if any(m in row for row in source["arms"].values())]
+    rows = []
+    for name, row in told.items():
+        ours = result["rows"].get(name, {}) if name in source["arms"] else {}
+        words = [name]
+        for measure in measures:
+            words.append(f"{row[measure]:g}" if measure in row else "")
+            if measure in beside:
+                words.append(cell(ours[measure]) if measure in row and measure in ours else "")
+        rows.append(words)
+    head = [""]
+    for measure in measures:
+        head += [f"{measure}, paper"] + [f"{measure}, here"] * (measure in beside)
+    text = f"{result['item']}, as published. Other data ({source['data']}): {source['measure']}."
+    return [text, "", *table(head, rows), ""]

@@ -1,0 +1,206 @@
+"""Every kind of analysis on tiny phantoms, from a specification to its results and pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scansmith.data.phantom import write_phantoms
+from scansmith.data.store import Store
+from scansmith.scan import DataError, RunError, SettingsError
+from scansmith.studies import analysis_kinds
+from scansmith.studies.analyses import KINDS, options_of
+from scansmith.studies.run import run_study
+from scansmith.studies.spec import Analysis, DataPart, Generator
+from scansmith.studies.sweep import points_of
+from scansmith.studies.training_course import as_markdown, course
+from scansmith.train.checkpoint import read_json
+
+
+def analysis(kind, method, data, options=None, **generators):
+    """A specification: generators are their further settings."""
+    return Analysis(
+        title="?",
+        analysis=kind,
+        data=DataPart(method=method, sets=data),
+        options=options or {},
+        generators={
+            name: Generator(method=method, sets={**sets, "train.steps": 1})
+            for name, sets in generators.items()
+        },
+    )
+
+
+def shape_of(path):
+    return np.asarray(Image.open(path)).shape
+
+
+LIVER = {"data.size": [64, 64], "data.split": [0.5, 0, 0.5], "data.min_tumour_pixels": 4}
+PAINTER = {"method.base": 4, "method.critic_crop": 0}
+
+
+@pytest.fixture(scope="module")
+def livers(tmp_path_factory):
+    root = tmp_path_factory.mktemp("livers")
+    write_phantoms(root / "raw", "liver", 6, 1, (64, 64, 12))
+    return root
+
+
+def test_painting_shows_held_out_tumours_and_new_ones(livers, tmp_path):
+    spec = analysis("painting", "magan", LIVER, {"least_pixels": 4}, a=PAINTER, b=PAINTER)
+    found = run_study(spec, livers / "raw", tmp_path, seeds=(0,))
+    assert {"a", "b", *KINDS["painting"].beside} == set(found["rows"])
+    assert set(KINDS["painting"].measures) == set(found["rows"]["a"])
+    assert found["rows"]["oracle mean"]["inside bias"]["mean"] == pytest.approx(0, abs=1e-3)
+    # Whitened, then output, composite and error of each, then real: 64 pixels each.
+    assert shape_of(tmp_path / "painted.png")[1] == (1 + 2 * 3 + 1) * 64
+    # Healthy, whitened, and painted by each.
+    assert shape_of(tmp_path / "inserted.png")[1] == (2 + 2) * 64
+
+
+def test_blinded_pictures_are_made_once_and_refused_for_others(livers, tmp_path):
+    data = {**LIVER, "data.split": [0.34, 0, 0.66]}  # four to be shown beside four synthetic ones
+    spec = analysis("reader-study", "magan", data, {"cases": 8, "readers": 1}, a=PAINTER)
+    found = run_study(spec, livers / "raw", tmp_path, seeds=(0,))
+    made = found["found"]["all"]["a"]
+    assert (made["folder"], made["key"]) == ("readers/a", "readers/a-key.json")
+    key = read_json(tmp_path / made["key"])
+    real = {case["case"] for case in key["cases"].values() if case["truth"] == "real"}
+    tested = set(Store.open(tmp_path / "store").names("test"))
+    assert real
+    assert real <= tested
+    assert not list((tmp_path / "readers" / "a").rglob("*key*"))
+    assert made["cases"] == 8  # how many, and not what is what
+    before = (tmp_path / made["key"]).stat().st_mtime_ns
+    run_study(spec, livers / "raw", tmp_path, seeds=(0,))
+    assert (tmp_path / made["key"]).stat().st_mtime_ns == before
+    with pytest.raises(RunError, match=r"was made from others \(differing: seed\)"):
+        run_study(spec, livers / "raw", tmp_path, seeds=(0,), segmenter_sets=["seed=1"])
+
+
+BRAIN = {"data.size": [32, 32], "data.split": [0.5, 0, 0.5], "data.min_pixels": 4}
+HEALER = {"method.base": 4, "method.critic_base": 4, "method.blocks": 1}
+
+
+@pytest.fixture(scope="module")
+def brains(tmp_path_factory):
+    root = tmp_path_factory.mktemp("brains")
+    write_phantoms(root / "raw", "brain", 4, 3, (32, 32, 16))
+    return root
+
+
+def test_healing_draws_measures_against_a_setting(brains, tmp_path):
+    spec = analysis(
+        "healing", "ant-gan", {**BRAIN, "data.modality": "flair"},
+        {"tsne": 4, "against": "method.lambda_am", "twins": str(brains / "raw" / "twins")},
+        heavy={**HEALER, "method.lambda_am": 10}, light={**HEALER, "method.lambda_am": 0.1},
+    )  # fmt: skip
+    found = run_study(spec, brains / "raw", tmp_path, seeds=(0,))
+    assert {"heavy", "light", *KINDS["healing"].beside} == set(found["rows"])
+    assert set(KINDS["healing"].measures) <= set(found["rows"]["heavy"])
+    for name in ("study", "features", "tsne", "drawn", "sweep"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    runs = {name: [tmp_path / "generators" / f"{name}-seed0"] for name in ("heavy", "light")}
+    rows = {"heavy": {"n": 1}, "light": {"n": 2}}
+    assert points_of(runs, "method.lambda_am", rows) == [(0.1, {"n": 2}), (10.0, {"n": 1})]
+    with pytest.raises(SettingsError, match="which is 'add' in heavy, expected the name of a num"):
+        points_of(runs, "method.shortcut", rows)
+
+
+def test_modalities_are_healed_each_with_samples_of_its_own(brains, tmp_path):
+    spec = analysis(
+        "healing", "ant-gan", BRAIN, {"tsne": 2},
+        T2={**HEALER, "data.modality": "t2"}, T1={**HEALER, "data.modality": "t1"},
+    )  # fmt: skip
+    found = run_study(spec, brains / "raw", tmp_path, seeds=(0,))
+    assert {"T1", "T2", "unchanged (T1)", "unchanged (T2)"} <= set(found["rows"])
+    assert found["rows"]["mean fill (T1)"] != found["rows"]["mean fill (T2)"]
+    assert (tmp_path / "T1" / "study.png").is_file()
+
+
+MODALITIES = {
+    "data.size": [32, 32], "data.fit": "resize", "data.split": [0.5, 0, 0.5],
+    "data.modality": ["t1", "flair"], "data.min_lesion_pixels": 1,
+}  # fmt: skip
+REGISTERED = {"method.base": 2, "method.base_images": 2, "method.latent": 16}
+JUDGES = {"steps": 1, "cases": 1, "slices": 2, "numbers": {"base": 2, "depth": 1, "threads": 1}}
+
+
+def stand_in(run, out, **asked):
+    """What a trained generator would make: an untrained one holds no lesion."""
+    if run.name.startswith("broken"):
+        raise DataError("synthesis: a lesion lies inside none of 100 generated brains.")
+    assert (asked["cases"], asked["task"], asked["resume"]) == (1, "unfiltered", out.exists())
+    if not out.exists():
+        write_phantoms(out, "brain", 1, 7, (32, 32, 8))
+    return out
+
+
+def test_guidance_and_registration_judge_the_sets_that_could_be_made(brains, tmp_path, monkeypatch):
+    monkeypatch.setattr(analysis_kinds, "synthesize", stand_in)
+    schemes = {"ours": REGISTERED, "broken": {**REGISTERED, "method.scheme": "1seg"}}
+    told = []
+    for kind, options in (("lesion-guidance", JUDGES), ("registration", {"cases": 1, "slices": 2})):
+        spec = analysis(kind, "registered-multimodal", MODALITIES, options, **schemes)
+        found = run_study(spec, brains / "raw", tmp_path, seeds=(0,), tell=told.append)
+        assert {"real", "ours"} <= set(found["rows"])
+        assert "broken" not in found["rows"]
+        assert found["problems"] == [
+            "broken: synthesis: a lesion lies inside none of 100 generated brains."
+        ]
+        assert set(KINDS[kind].measures) <= set(found["rows"]["ours"])
+    assert len(told) == 2
+    assert (tmp_path / "registered.png").is_file()
+
+
+def test_translations_stand_beside_what_knows_no_places(brains, tmp_path):
+    spec = analysis("translation", "registered-multimodal", MODALITIES, {"slices": 1}, a=REGISTERED)
+    found = run_study(spec, brains / "raw", tmp_path, seeds=(0,))
+    assert set(found["rows"]) == {"unchanged", "grey values", "a"}
+
+
+def test_options_without_a_value_are_refused():
+    spec = analysis("translation", "registered-multimodal", MODALITIES, {"slices": 0}, a=REGISTERED)
+    with pytest.raises(SettingsError, match="slices"):
+        options_of(spec)
+
+
+def row(step, accuracy, loss):
+    return {
+        "step": step, "G.l1": loss, "G": loss, "running": {"G.l1": loss, "G": loss},
+        "watch": {"D.accuracy_real": accuracy},
+    }  # fmt: skip
+
+
+def log_of(run, rows):
+    run.mkdir()
+    text = "".join(f"{one}\n" for one in rows)
+    (run / "log.jsonl").write_text(text.replace("'", '"'))
+
+
+def test_the_end_of_a_training_is_the_mean_of_its_last_tenth(tmp_path):
+    # Of 20 rows the last two count: accuracies 0.5 and 0.7, losses 3 and 5.
+    rows = [row(n, 0.0, 9.0) for n in range(1, 19)] + [row(19, 0.5, 3.0), row(20, 0.7, 5.0)]
+    log_of(tmp_path / "run", [*rows[:10], {"step": 10, "note": "a word"}, *rows[10:]])
+    found = course(tmp_path / "run")
+    assert found["steps"] == 20
+    assert found["accuracy"] == {"D.accuracy_real": pytest.approx(0.6)}
+    assert found["losses"] == {"G.l1": 4.0, "G": 4.0}
+    text = as_markdown({"ours": [found, found]})
+    assert "| ours | 0.6, 0.6 |" in text
+    assert "| ours | 4, 4 | 4, 4 |" in text
+
+
+def test_a_training_that_logged_nothing_is_refused(tmp_path):
+    log_of(tmp_path / "run", [{"step": 1, "note": "a word"}])
+    with pytest.raises(RunError, match="no row of losses"):
+        course(tmp_path / "run")
+
+
+def test_a_course_is_drawn(brains, tmp_path):
+    spec = analysis("training", "ant-gan", {**BRAIN, "data.modality": "flair"}, a=HEALER)
+    found = run_study(spec, brains / "raw", tmp_path, seeds=(0,))
+    assert found["found"]["all"]["a"][0]["steps"] == 1
+    for name in ("curves", "accuracy", "evolution"):
+        assert (tmp_path / f"a-{name}.png").read_bytes().startswith(b"\x89PNG")
