@@ -2,7 +2,14 @@ import pytest
 from pydantic import model_validator
 
 from scansmith.scan import SettingsError
-from scansmith.settings import Section, Settings, commented_yaml, load_settings, number
+from scansmith.settings import (
+    Section,
+    Settings,
+    TrainSettings,
+    commented_yaml,
+    load_settings,
+    number,
+)
 
 
 class Painter(Section):
@@ -36,6 +43,15 @@ def test_later_sources_win_preset_then_file_then_words(tmp_path):
     )
     train = settings.train
     assert (train.steps, train.batch, train.seed, settings.method.weight) == (20, 2, 8, 5.0)
+
+
+def test_naming_one_setting_of_a_section_leaves_its_others_as_they_are_there():
+    class Long(Settings):
+        train: TrainSettings = TrainSettings(steps=300_000, sample_at=(1, 5))
+
+    for given in ({"preset": {"train.batch": 2}}, {"sets": ["train.batch=2"]}):
+        train = load_settings(Long, **given).train
+        assert (train.steps, train.batch, train.sample_at) == (300_000, 2, (1, 5))
 
 
 def test_all_mistakes_are_listed_at_once_with_the_nearest_name(tmp_path):

@@ -94,6 +94,8 @@ def load_settings(
     mistakes: list[str] = []
     tree: dict[str, Any] = {}
     read = [] if file is None else list(leaves(read_yaml(Path(file))))
+    for name, value in _nested_defaults(model):
+        _put(tree, name, value)
     for name, value in [*(preset or {}).items(), *read, *_words(sets, known, mistakes)]:
         if name in known:
             _put(tree, name, value)
@@ -133,6 +135,16 @@ def walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldI
             yield from walk(kind, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field
+
+
+def _nested_defaults(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    """What sections inside a model have by default there, which may not be what their class has.
+
+    Without these, naming one setting of a section would set its others to the class' defaults.
+    """
+    for name, field in model.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            yield from leaves({name: field.default.model_dump()})
 
 
 def _sections(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -133,6 +133,7 @@ CPU: dict[str, Any] = {
     "method.least_piece": 4,
     "train.batch": 2,
     "train.steps": 1500,
+    "train.checkpoint_every": 500,
     "train.log_every": 20,
 }
 

@@ -105,6 +105,7 @@ class HeartGan(Method):
             "method.patch": 16,
             "train.batch": 8,
             "train.steps": 3000,
+            "train.checkpoint_every": 500,
         },
     }
 

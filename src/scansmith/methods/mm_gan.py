@@ -139,6 +139,7 @@ class MmGan(Method):
             "method.l1": 5.0,
             "train.batch": 2,  # PyTorch's fast 3D convolutions need two samples or bf16 on a CPU
             "train.steps": 1500,
+            "train.checkpoint_every": 500,
         },
     }
 

@@ -94,6 +94,8 @@ class RegisteredMultimodal(Method):
             "method.weights.category_translated": 1.0,
             "train.batch": 1,
             "train.steps": 1500,
+            "train.checkpoint_every": 500,
+            "train.log_every": 10,
         },
     }
 

@@ -24,6 +24,7 @@ from scansmith.io.atomic import write_bytes
 from scansmith.scan import DataError, RunError, ScansmithError, SettingsError
 from scansmith.settings import Section, leaves, load_settings
 from scansmith.studies import analysis_kinds as kinds
+from scansmith.studies import healed_kinds
 from scansmith.studies.analysis_kinds import Job, Rows, Told
 from scansmith.studies.blinded import ReaderOptions
 from scansmith.studies.cells import file_name
@@ -64,6 +65,8 @@ KINDS: Mapping[str, Kind] = {
     "translation": Kind(kinds.translated, kinds.TranslationOptions),
     "modality-quality": Kind(kinds.quality, kinds.QualityOptions),
     "reader-study": Kind(kinds.readers, ReaderOptions),
+    "healed-channel": Kind(healed_kinds.channel, healed_kinds.ChannelOptions),
+    "lesion-classification": Kind(healed_kinds.classification, healed_kinds.ClassificationOptions),
 }
 
 
