@@ -1,8 +1,10 @@
-"""A case as the audit keeps it: on a coarse and a fine grid that all cases share, whole and lesion.
+"""A case as the audit keeps it: on a coarse and a fine grid that all cases share, in three regions.
 
 Whole images lie on one grid in millimetres, each round its own centre. Where the sets' fields of
 view differ too much for that (a set whose spacing was lost), each field of view is stretched onto
-the grid instead. The lesion is the largest connected piece in a box half as large again.
+the grid instead. The lesion is the largest connected piece in a box half as large again; its inside
+is that piece alone, all else made its mean, in its own box: of a lesion that was pasted into
+another patient only this is the same.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from scansmith.evaluate.windows import Window
 _CLIP = (0.5, 99.5)
 _AROUND = 1.5  # the lesion's crop, in lengths of its box
 _LEAST_CROP = 6.0  # voxels
+#: Voxels of a lesion whose inside is compared: a few voxels are alike by chance.
+LEAST_INSIDE = 40
 # Fields of view that differ by more than this along an axis were not scanned alike.
 _SAME_VIEW = 1.25
 _SLICES = 4  # of a case, for its features: the mean over them is what is compared
@@ -69,13 +73,18 @@ class Layout:
     extent_mm: tuple[float, float, float] | None
     network: Network | None = None
 
+    def grid(self, region: str) -> Grid:
+        """Of "whole", "lesion" or "inside"."""
+        return self.whole if region == "whole" else self.lesion
+
 
 @dataclass(frozen=True)
 class Trace:
     """What is kept of a case.
 
     Attributes:
-        coarse, fine: float32 (C, D, H, W) of each region, "whole" and, if it has one, "lesion".
+        coarse, fine: float32 (C, D, H, W) of each region, "whole" and, if it has one, "lesion" and,
+            if that is large enough, "inside".
         embedding: (d,) radiomics-like features, or those of a feature network.
         frequencies: (n, n, n) or (1, n, n) lowest cosine frequencies, for the perceptual hash.
     """
@@ -115,11 +124,12 @@ def lay_out(
 def trace(case: View, layout: Layout) -> Trace:
     """Reduce one case to what is compared."""
     fine = {"whole": whole_on(case, layout.whole.fine, layout.extent_mm)}
-    box = lesion_box(case, layout.shared.lesion)
-    if box is not None:
-        fine["lesion"] = on_grid(_clipped(case.image), *box, layout.lesion.fine)
-    grids = {"whole": layout.whole, "lesion": layout.lesion}
-    coarse = {name: _coarser(image, grids[name].coarse) for name, image in fine.items()}
+    piece = largest_lesion(case, layout.shared.lesion)
+    if piece is not None:
+        fine["lesion"] = on_grid(_clipped(case.image), *lesion_box(piece), layout.lesion.fine)
+        if piece.sum() >= LEAST_INSIDE:
+            fine["inside"] = inside_on(case, piece, layout.lesion.fine)
+    coarse = {name: _coarser(image, layout.grid(name).coarse) for name, image in fine.items()}
     frequencies = np.mean([_frequencies(channel) for channel in fine["whole"]], axis=0)
     return Trace(case.case, case.patient, coarse, fine, _embedding(case, layout), frequencies)
 
@@ -144,20 +154,30 @@ def on_grid(
     return resample_image(image, axes, surroundings(image))
 
 
-def lesion_box(case: View, lesion: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Centre and extent, in voxels, of the box round the largest lesion; None without one."""
+def largest_lesion(case: View, lesion: tuple[int, ...]) -> np.ndarray | None:
+    """The largest connected piece of lesion, bool (D, H, W); None without one."""
     pieces, _ = label(lesion_mask(case, lesion), np.ones((3, 3, 3)))
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
-    if sizes.max() < LEAST_VOXELS:
-        return None
-    box = find_objects(pieces)[int(np.argmax(sizes)) - 1]
+    return None if sizes.max() < LEAST_VOXELS else pieces == int(np.argmax(sizes))
+
+
+def lesion_box(piece: np.ndarray, around: float = _AROUND) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and extent, in voxels, of the box round a lesion, so many times as long as it is."""
+    (box,) = find_objects(piece.astype(np.uint8))
     first = np.array([part.start for part in box], float)
     size = np.array([part.stop - part.start for part in box], float)
-    extent = np.maximum(_AROUND * size, _LEAST_CROP)
-    if case.image.shape[1] == 1:
+    extent = np.maximum(around * size, _LEAST_CROP)
+    if len(piece) == 1:
         extent[0] = 1.0
     return first + (size - 1) / 2, extent
+
+
+def inside_on(case: View, piece: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """A lesion alone on a grid of this shape, float32 (C, *shape): all else is its mean."""
+    image = case.image.astype(np.float32)
+    mean = image[:, piece].mean(axis=1).reshape(-1, 1, 1, 1)
+    return on_grid(np.where(piece, image, mean), *lesion_box(piece, 1.0), shape)
 
 
 def hash_bits(frequencies: np.ndarray, flip: tuple[int, ...]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Lines of evidence of the audit: whole image, lesion, features; distances to numbers for each."""
+"""Lines of evidence of the audit: whole image, lesion, its inside, features; numbers of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from scansmith.evaluate.spread import generator
 
 #: Chance of a false alarm over all cases and lines together.
 ALPHA = 0.01
-LINES = ("whole", "lesion", "features")
+ALIGNED = ("whole", "lesion", "inside")
+LINES = (*ALIGNED, "features")
 #: Fewer patients of a side, or cases, with a lesion, and the lesion is no line of evidence.
 LEAST = 4
 
@@ -71,7 +72,7 @@ class Line:
 def lines_of(sides: Sides, layout: Layout, advance: Advance) -> list[Line]:
     """Measure every line that there is data for."""
     found = []
-    for name in ("whole", "lesion"):
+    for name in ALIGNED:
         rows = np.array([name in case.coarse for case in sides.synthetic])
         columns = np.array([name in case.coarse for case in sides.real])
         patients = [
@@ -84,7 +85,7 @@ def lines_of(sides: Sides, layout: Layout, advance: Advance) -> list[Line]:
             )
             for side in (sides.trained, ~sides.trained)
         ]
-        if name == "lesion" and min(rows.sum(), *patients) < LEAST:
+        if name != "whole" and min(rows.sum(), *patients) < LEAST:
             continue
         found.append(
             _aligned_line(
@@ -98,7 +99,7 @@ def _aligned_line(
     name: str, sides: Sides, rows: np.ndarray, columns: np.ndarray, layout: Layout, advance: Advance
 ) -> Line:
     made, real = [sides.synthetic[i] for i in rows], [sides.real[i] for i in columns]
-    grid = layout.whole if name == "whole" else layout.lesion
+    grid = layout.grid(name)
     coarse = [[case.coarse[name] for case in side] for side in (made, real)]
     fine = [[case.fine[name] for case in side] for side in (made, real)]
     total = len(made) + len(real)

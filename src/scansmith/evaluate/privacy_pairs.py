@@ -9,7 +9,14 @@ import numpy as np
 from scipy import ndimage
 
 from scansmith.evaluate.pictures import Picture, strip
-from scansmith.evaluate.privacy_cases import Layout, lesion_box, on_grid, whole_on
+from scansmith.evaluate.privacy_cases import (
+    Layout,
+    inside_on,
+    largest_lesion,
+    lesion_box,
+    on_grid,
+    whole_on,
+)
 from scansmith.evaluate.privacy_lines import Line, Sides
 from scansmith.evaluate.privacy_neighbours import Pose, flipped
 from scansmith.evaluate.privacy_statistics import gaps
@@ -17,7 +24,7 @@ from scansmith.evaluate.view import AXES, View
 
 Row = dict[str, Any]
 #: Worst pairs that are shown, of each line with pictures.
-SHOWN = {"whole": 6, "lesion": 4}
+SHOWN = {"whole": 6, "lesion": 4, "inside": 4}
 _PIXELS = 128
 
 
@@ -78,7 +85,7 @@ def pair_pictures(
         cases = [read(side, row["numbers"][side]) for side in range(3)]
         shape = _large(layout, row["line"])
         grids = [_grid_of(case, layout, row["line"], shape) for case in cases]
-        grid = layout.whole if row["line"] == "whole" else layout.lesion
+        grid = layout.grid(row["line"])
         for side, pose in enumerate(row["poses"], 1):
             grids[side] = _turned(grids[side], pose, np.array(shape) / np.array(grid.fine))
         middle = shape[0] // 2
@@ -109,16 +116,17 @@ def _pose(pose: Pose | None) -> Row | None:
 
 
 def _large(layout: Layout, line: str) -> tuple[int, int, int]:
-    grid = layout.whole if line == "whole" else layout.lesion
-    return grid.fine[0], _PIXELS, _PIXELS
+    return layout.grid(line).fine[0], _PIXELS, _PIXELS
 
 
 def _grid_of(case: View, layout: Layout, line: str, shape: tuple[int, int, int]) -> np.ndarray:
     if line == "whole":
         return whole_on(case, shape, layout.extent_mm)
-    box = lesion_box(case, layout.shared.lesion)
-    assert box is not None  # it was traced
-    return on_grid(case.image.astype(np.float32), *box, shape)
+    piece = largest_lesion(case, layout.shared.lesion)
+    assert piece is not None  # it was traced
+    if line == "inside":
+        return inside_on(case, piece, shape)
+    return on_grid(case.image.astype(np.float32), *lesion_box(piece), shape)
 
 
 def _turned(image: np.ndarray, pose: Row | None, ratio: np.ndarray) -> np.ndarray:
@@ -134,10 +142,10 @@ def _step_mm(case: View, layout: Layout, line: str) -> tuple[float, float]:
     if line == "whole" and layout.extent_mm is not None:
         return layout.extent_mm[1] / _PIXELS, layout.extent_mm[2] / _PIXELS
     extent = np.array(case.image.shape[1:], float)
-    if line == "lesion":
-        box = lesion_box(case, layout.shared.lesion)
-        assert box is not None
-        extent = box[1]
+    if line != "whole":
+        piece = largest_lesion(case, layout.shared.lesion)
+        assert piece is not None
+        extent = lesion_box(piece, 1.0)[1] if line == "inside" else lesion_box(piece)[1]
     h, w = (extent * np.array(case.spacing_mm))[1:] / _PIXELS
     return float(h), float(w)
 

@@ -14,6 +14,7 @@ from scansmith.io.atomic import write_bytes
 _WORDS = {
     "whole": "whole image",
     "lesion": "lesion",
+    "inside": "lesion's inside",
     "features": "features",
 }
 _MEANING = {
@@ -37,7 +38,7 @@ def write_page(path: Path, found: dict[str, Any], pictures: Mapping[str, bytes])
     ]
     words = dict(_WORDS)
     if found["settings"]["lesion_by"] == "any label":
-        words["lesion"] = "labelled structures"
+        words |= {"lesion": "labelled structures", "inside": "inside of labelled structures"}
     page = environment().get_template("audit.html.j2")
     text = page.render(
         a=found,

@@ -17,7 +17,7 @@ DOUBT = 0.05
 LEAST = 20
 #: Lines whose gaps decide on single copies. Features agree by chance too often for that: among real
 #: patients divided by chance they called some a copy. They speak in the test of the whole set.
-DECIDING = frozenset({"whole", "lesion"})
+DECIDING = frozenset({"whole", "lesion", "inside"})
 _POWER = float(norm.ppf(0.9))  # noticed nine times in ten
 
 NO_GUARANTEE = (
@@ -160,4 +160,9 @@ def needed(whole: Found, times: float) -> dict[str, int]:
     }
 
 
-_WORDS = {"whole": "whole image", "lesion": "lesion", "features": "features"}
+_WORDS = {
+    "whole": "whole image",
+    "lesion": "lesion",
+    "inside": "lesion's inside",
+    "features": "features",
+}

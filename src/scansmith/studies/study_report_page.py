@@ -34,7 +34,12 @@ ROLES = {
     "twin": "real scans, trained as long",
     "baseline": "needs no generator",
 }
-_LINES = {"whole": "whole image", "lesion": "lesion", "features": "features"}
+_LINES = {
+    "whole": "whole image",
+    "lesion": "lesion",
+    "inside": "lesion's inside",
+    "features": "features",
+}
 
 
 def write_page(path: Path, found: dict[str, Any], folders: Mapping[str, Path]) -> Path:
@@ -69,9 +74,12 @@ def write_page(path: Path, found: dict[str, Any], folders: Mapping[str, Path]) -
 
 
 def _line_word(line: str, audit: Mapping[str, Any]) -> str:
-    if line == "lesion" and audit["settings"]["lesion_by"] == "any label":
-        return "labelled structures"
-    return _LINES.get(line, line)
+    word = _LINES.get(line, line)
+    if audit["settings"]["lesion_by"] == "any label":
+        return word.replace("lesion's", "labelled structures'").replace(
+            "lesion", "labelled structures"
+        )
+    return word
 
 
 def samples_of(folder: Path) -> dict[str, Any] | None:
