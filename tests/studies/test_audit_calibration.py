@@ -45,9 +45,10 @@ def test_the_inside_finds_what_the_box_does_not(cases):
 
 
 def test_strangers_are_seldom_called(cases):
-    rows = calibration.false_alarms(cases, deals=40)
+    rows = calibration.false_alarms(cases, deals=200)
     assert rows["inside"]["cases"] == len(cases.with_region("inside"))
-    assert all(row["false alarms"] <= 0.1 for row in rows.values())
+    assert all(row["false alarms"] <= 0.1 for row in rows.values())  # wanted is 0.01
+    assert set(rows["inside"]["few"]) == {12, 24}
 
 
 def test_a_few_cases_are_too_few(tmp_path):

@@ -41,6 +41,8 @@ from scansmith.train.checkpoint import write_json
 
 REGIONS = ("lesion", "inside")
 DEALS, PASTED = 200, 12
+FEW = (12, 24)
+LEAST_CASES = 9
 Patch = tuple[np.ndarray, np.ndarray]
 """A lesion cut out: image (C, d, h, w), mask (d, h, w)."""
 
@@ -99,7 +101,7 @@ class Cases:
 
     @staticmethod
     def of(data: Path, lesion: Sequence[str] | None = None) -> Cases:
-        """Every labelled case of a data set. Raises DataError if there are fewer than nine."""
+        """Every labelled case of a data set. Raises DataError if there are too few."""
         found = find_layout(data)
         shared = share((found.modalities,) * 2, (found.table,) * 2, lesion)
         views = [
@@ -111,9 +113,10 @@ class Cases:
             for files in found.cases
             if files.labels is not None
         ]
-        if len(views) < 9:
+        if len(views) < LEAST_CASES:
             raise DataError(
-                f"{data}: found {len(views)} labelled cases, expected nine at least, to deal out."
+                f"{data}: found {len(views)} labelled cases, expected "
+                f"{LEAST_CASES} at least, to deal out."
             )
         layout = lay_out(shared, views, views)
         return Cases(views, [trace(case, layout) for case in views], layout)
@@ -139,21 +142,29 @@ def distances(
     return found.distances
 
 
-def false_alarms(cases: Cases, deals: int = DEALS, seed: int = 0) -> dict[str, dict[str, float]]:
-    """Region -> cases, and the share of deals in which a stranger was called a copy."""
-    rows = {}
+def false_alarms(cases: Cases, deals: int = DEALS, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Region -> cases, and the share of deals in which a stranger was called a copy.
+
+    In deals of all cases, and ("few") of as many as `FEW` names, drawn anew for each deal.
+    """
+    rows: dict[str, dict[str, Any]] = {}
     for name in REGIONS:
         some = [cases.traces[n] for n in cases.with_region(name)]
-        if len(some) < 9:
+        if len(some) < LEAST_CASES:
             continue
         all_pairs, rng = distances(some, some, name, cases.layout), np.random.default_rng(seed)
-        alarms = []
-        for _ in range(deals):
-            order = rng.permutation(len(some))
-            made, real = order[: len(some) // 3], order[len(some) // 3 :]
-            limit = _limit(all_pairs[np.ix_(real, real)], len(made))
-            alarms.append((statistics.gaps(all_pairs[np.ix_(made, real)]) > limit).any())
-        rows[name] = {"cases": len(some), "false alarms": float(np.mean(alarms))}
+
+        def alarms(size: int, pairs: np.ndarray = all_pairs, rng: Any = rng) -> float:
+            called = []
+            for _ in range(deals):
+                order = rng.permutation(len(pairs))[:size]
+                made, real = order[: size // 3], order[size // 3 :]
+                limit = _limit(pairs[np.ix_(real, real)], len(made))
+                called.append((statistics.gaps(pairs[np.ix_(made, real)]) > limit).any())
+            return float(np.mean(called))
+
+        few = {size: alarms(size) for size in FEW if size < len(some)}
+        rows[name] = {"cases": len(some), "false alarms": alarms(len(some)), "few": few}
     return rows
 
 
@@ -229,11 +240,17 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     """Two tables."""
     words = {"lesion": "box round the lesion", "inside": "lesion's inside"}
     rows = [
-        [words[name], str(row["cases"]), f"{100 * row['false alarms']:.1f} %"]
+        [
+            words[name],
+            str(row["cases"]),
+            f"{100 * row['false alarms']:.1f} %",
+            *(f"{100 * row['few'][n]:.1f} %" if n in row["few"] else "-" for n in FEW),
+        ]
         for name, row in result["strangers"].items()
     ]
     lines = [f"{result['patients']} patients, lesion: {', '.join(result['lesion'])}.", ""]
-    lines += table(["strangers", "cases", f"false alarms in {DEALS} deals"], rows)
+    head = ["strangers", "cases", f"false alarms in {DEALS} deals", *(f"of {n} cases" for n in FEW)]
+    lines += table(head, rows)
     rows = [
         [how, *(_counts(row[name]) for name in REGIONS)] for how, row in result["pasted"].items()
     ]
