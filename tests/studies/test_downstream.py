@@ -10,11 +10,12 @@ from typer.testing import CliRunner
 
 from scansmith.apps.cli import app
 from scansmith.data.phantom import write_phantoms
+from scansmith.evaluate.overlap import dice
 from scansmith.scan import RunError, SettingsError
 from scansmith.studies.downstream import Downstream, Place
 from scansmith.studies.downstream_report import as_markdown, summarise, verdict
 from scansmith.studies.run import run_study
-from scansmith.studies.spec import Arm, OnDisk, Spec, find_spec
+from scansmith.studies.spec import Arm, DataPart, OnDisk, Segmenters, Spec, find_spec
 from scansmith.synthesize.make import synthesize
 
 TINY = """
@@ -124,6 +125,33 @@ def test_arms_see_real_samples_as_often_or_take_as_many_steps(hearts, done):
     held = place.spec.segmenters.model_copy(update={"hold": "iterations"})
     even = Place(place.spec.model_copy(update={"segmenters": held}), place.data, place.out)
     assert Downstream(even, 0).steps(both, 10) == 2
+
+
+def test_a_segmenter_for_each_modality_counts_by_their_mean(tmp_path):
+    write_phantoms(tmp_path / "raw", "brain", 4, 1, (32, 32, 8))
+    spec = Spec(
+        data=DataPart(
+            method="ant-gan",
+            sets={
+                "data.size": [32, 32], "data.modality": ["t1", "flair"], "data.min_pixels": 1,
+                "data.min_foreground": 0, "data.split": [0.5, 0, 0.5],
+            },
+        ),
+        arms={"real": Arm()},
+        segmenters=Segmenters(
+            steps=2, each_modality=True, numbers={"base": 2, "depth": 1, "threads": 1}
+        ),
+    )  # fmt: skip
+    place = Place(spec, tmp_path / "raw", tmp_path / "out")
+    place.store()
+    arms = Downstream(place, 0)
+    found = arms.score("real")
+    runs = {path.name for path in (tmp_path / "out" / "segmenters" / "real-seed0").iterdir()}
+    assert runs == {"t1", "flair"}
+    both, case = arms.trained("real"), arms.test[0]
+    truth = arms.seen_as[case.labels]
+    rows = [dice(truth, said, arms.structures) for said in both.predict(case.image)]
+    assert found[case.key]["mean"] == pytest.approx((rows[0]["mean"] + rows[1]["mean"]) / 2)
 
 
 def scores(*values):

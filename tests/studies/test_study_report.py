@@ -270,7 +270,7 @@ def test_pictures_that_are_not_of_these_numbers_are_not_shown(hearts, done, repo
     assert samples_of(folder) is None
     audit = hearts / "out" / "judged" / "gan-seed0" / "audit"
     pairs = pairs_of(report["audits"][0], audit)
-    assert [row["line"] for row in pairs] == ["whole"] * 3 + ["lesion"] * 3
+    assert [row["line"] for row in pairs] == ["whole"] * 3 + ["lesion"] * 3 + ["inside"] * 3
     third = report["audits"][0]["pairs"][2]
     assert (pairs[2]["case"], pairs[2]["train_case"]) == (third["case"], third["train_case"])
     assert pairs_of(report["audits"][0], tmp_path) == []

@@ -8,18 +8,15 @@ the best of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scansmith.evaluate.segmentation import Samples, Segmenter, train_segmenter
+from scansmith.evaluate.segmentation import Measure, Samples, Segmenter, train_segmenter
 from scansmith.scan import Batch
-
-Measure = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
-"""Structure indices (N, *S), true and found -> values by name."""
 
 
 @dataclass(frozen=True, eq=False)

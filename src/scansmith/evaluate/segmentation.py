@@ -35,6 +35,10 @@ from scansmith.scan import Batch, DataError
 CHUNK = 2**21  # pixels predicted at a time; 100 channels of them in float32 are 0.8 GB
 
 
+Measure = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
+"""Structure indices (N, *S), true and found -> values by name."""
+
+
 @dataclass(frozen=True, eq=False)
 class Segmenter:
     """A trained segmenter.
@@ -57,6 +61,10 @@ class Segmenter:
                 values = self.network(part.float().to(device))
                 found.append(values.argmax(dim=1).to(torch.uint8).cpu().numpy())
         return np.concatenate(found)
+
+    def scores(self, images: np.ndarray, labels: np.ndarray, measure: Measure) -> dict[str, float]:
+        """A measure of what it finds in images (N, C, *S) whose labels (N, *S) are indices."""
+        return dict(measure(labels, self.predict(images)))
 
 
 class Segmentation(Game):

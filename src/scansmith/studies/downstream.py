@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 
 from scansmith.data.store import Store
+from scansmith.evaluate.modality_segmenters import ModalitySegmenters, train_modality_segmenters
 from scansmith.evaluate.overlap import dice
-from scansmith.evaluate.segmentation import Labelled, Samples, train_segmenter
+from scansmith.evaluate.segmentation import Labelled, Samples, Segmenter, train_segmenter
 from scansmith.scan import DataError, ScansmithError
 from scansmith.studies.carve_mix import CarveMix
 from scansmith.studies.cells import Scores, cell, file_name
@@ -82,10 +83,9 @@ class Downstream:
 
         def work() -> Scores:
             segmenter = self.trained(name)
+            measure = partial(dice, structures=self.structures)
             return {
-                case.key: dice(
-                    self.seen_as[case.labels], segmenter.predict(case.image), self.structures
-                )
+                case.key: segmenter.scores(case.image, self.seen_as[case.labels], measure)
                 for case in self.test
             }
 
@@ -98,15 +98,19 @@ class Downstream:
         """The folder of what is finished."""
         return self.place.out / "cells"
 
-    def trained(self, name: str) -> Any:
-        """The segmenter of an arm; an unfinished training goes on."""
+    def trained(self, name: str) -> Segmenter | ModalitySegmenters:
+        """The segmenter of an arm, or those of its modalities; an unfinished training goes on."""
         arm, told = self.spec.arms[name], self.spec.segmenters
         samples, steps = self.samples(arm)
-        return train_segmenter(
-            samples,
+        modalities = self.opened.facts.modalities
+        learn: Callable[..., Segmenter | ModalitySegmenters]
+        if told.each_modality:
+            learn = partial(train_modality_segmenters, samples, modalities=modalities)
+        else:
+            learn = partial(train_segmenter, samples, channels=len(modalities))
+        return learn(
             dims=self.opened.facts.dims,
             structures=self.structures,
-            channels=len(self.opened.facts.modalities),
             steps=steps,
             seed=self.seed,
             augment=told.augmentation if arm.augment else False,

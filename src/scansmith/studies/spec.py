@@ -103,6 +103,11 @@ class Segmenters(Section):
         "what is the same in every arm; real: how often each real sample is seen, so that arms "
         "with synthetic samples besides take more steps; iterations: the steps, as in the papers",
     )
+    each_modality: bool = number(
+        False,
+        "a segmenter for each modality, their Dice averaged, instead of one that sees all",
+        "registered multimodal, 2.6",
+    )
     numbers: SegmenterNumbers = SegmenterNumbers()
     augmentation: Augmentation = Augmentation()
 
