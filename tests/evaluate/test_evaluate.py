@@ -59,6 +59,29 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _write(tmp_path_factory.mktemp("data") / "real_liver", _numbered(range(6)))
 
 
+def test_a_scan_in_another_scale_is_measured_as_if_it_were_in_the_others(tmp_path: Path) -> None:
+    found = []
+    for loud in (0, 1):
+        sides = []
+        for side, more in (("real", 0), ("made", 20)):
+            cases = {
+                name: ((image + more + 950) * (10 if n == loud else 1), labels)
+                for n, (name, (image, labels)) in enumerate(_numbered(range(4)).items())
+            }
+            sides.append(_write(tmp_path / f"{side}{loud}", cases))
+            table = json.loads((sides[-1] / "dataset.json").read_text())
+            table["channel_names"] = {"0": "T1"}
+            (sides[-1] / "dataset.json").write_text(json.dumps(table))
+        found.append(evaluate(*sides, tmp_path / f"out{loud}"))
+    assert all(one["windows"]["t1"]["own"] for one in found)
+    for rows in zip(*(one["pairs"]["cases"] for one in found), strict=True):
+        first, second = (row["values"]["t1"]["whole"] for row in rows)
+        assert first == pytest.approx(second, rel=0.02)  # but for rounding to whole numbers
+        assert 0.005 < first["mae"] < 0.05  # 20 of a range of about 1000
+    texture = [one["texture"]["t1"]["whole"]["frechet"]["real_vs_real"]["median"] for one in found]
+    assert texture[0] == pytest.approx(texture[1], rel=0.05)
+
+
 def test_pairs_are_measured_and_the_page_needs_nothing_else(real: Path, tmp_path: Path) -> None:
     # Every soft-tissue voxel is 20 HU too bright; air stays below the window's low end.
     made = {name: (image + 20, labels) for name, (image, labels) in _numbered(range(6)).items()}

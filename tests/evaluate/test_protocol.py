@@ -69,7 +69,7 @@ def test_every_number_has_a_protocol_that_repeats() -> None:
     assert ssim["protocol"].startswith("ssim/1/")
     assert ssim["data_range"] == 400
     assert table[ssim["protocol"]]["window"] == {
-        "low": -140, "high": 260, "data_range": 400, "clip": True,
+        "low": -140, "high": 260, "data_range": 400, "clip": True, "own": False,
     }  # fmt: skip
     assert table[ssim["protocol"]]["sigma"] == fidelity.SSIM_SIGMA
     assert metrics["faithfulness"]["structures"]["liver"]["protocol"] in table

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scansmith.evaluate.windows import fit_window, voxel_sample
+from scansmith.evaluate.windows import fit_window, in_own_ranges, voxel_sample
 from scansmith.scan import SettingsError
 
 
@@ -25,6 +25,21 @@ def test_mr_is_seen_between_percentiles_of_the_real_set() -> None:
     found = fit_window("t1", [np.linspace(0, 1000, 1001), np.linspace(0, 1000, 1001)])
     assert found.data_range == pytest.approx(998, abs=1)
     assert "0.1 to 99.9 percentile" in found.source
+
+
+def test_scans_in_scales_of_their_own_are_seen_each_in_its_own_range() -> None:
+    small, large = np.linspace(0, 100, 1001), np.linspace(0, 100_000, 1001)
+    found = fit_window("mr", [small, large])
+    assert (found.low, found.high, found.data_range, found.own) == (0.0, 1.0, 1.0, True)
+    assert "differ 1e+03 times" in found.source
+    # 0.1 and 99.9 percentile of 0, 0.1, ..., 100 are 0.1 and 99.9: 50 lies in the middle of them.
+    seen = in_own_ranges(small.reshape(1, 1, 1, -1), [found])
+    assert seen[0, 0, 0, [1, 500, 999]] == pytest.approx([0, 0.5, 1], abs=1e-6)
+    # Of a pair the real one's range counts: 50 is 49.9 of 99.8 thousandths of the large one's.
+    pair = in_own_ranges(small.reshape(1, 1, 1, -1), [found], large.reshape(1, 1, 1, -1))
+    assert pair[0, 0, 0, 500] == pytest.approx((50 - 100) / 99_800, abs=1e-6)
+    assert not fit_window("mr", [small, 3 * small]).own
+    assert not fit_window("mr", [small, large], data_range=5.0).own
 
 
 def test_a_declared_window_is_clipped_to_and_a_declared_range_alone_is_not() -> None:

@@ -28,7 +28,7 @@ from scansmith.evaluate.view import (
     share,
     view,
 )
-from scansmith.evaluate.windows import Window, fit_window, voxel_sample
+from scansmith.evaluate.windows import Window, fit_window, in_own_ranges, voxel_sample
 from scansmith.io import read_scan
 from scansmith.io.atomic import write_bytes
 from scansmith.scan import CaseFiles, DataError, Problem, Scan, SettingsError
@@ -97,7 +97,7 @@ def _faithfulness(
     from scansmith.evaluate.faithfulness import faithfulness
 
     def views(cases: Sequence[CaseFiles], found: DataSet) -> Callable[[], Iterator[View]]:
-        return lambda: (view(_read(f, found, plan.shared), plan.shared, found.table) for f in cases)
+        return lambda: (_view(_read(f, found, plan.shared), found, plan) for f in cases)
 
     result, outcome.examples = faithfulness(
         views(sides.real_cases, sides.real),
@@ -192,7 +192,7 @@ def _pass(sides: Sides, plan: Plan, progress: Progress | None) -> Outcome:
                 _measure_synthetic(files, sides, plan, outcome, files.case in shown)
             else:
                 scan = _read(files, sides.real, plan.shared)
-                case = view(scan, plan.shared, sides.real.table)
+                case = _view(scan, sides.real, plan)
                 measures = measure_case(case, plan, picture=files.case in shown_real)
                 outcome.real.append(measures)
         except DataError as error:
@@ -210,7 +210,7 @@ def _measure_synthetic(
     files: CaseFiles, sides: Sides, plan: Plan, outcome: Outcome, shown: bool
 ) -> None:
     scan = _read(files, sides.synthetic, plan.shared)
-    case = view(scan, plan.shared, sides.synthetic.table)
+    case = _view(scan, sides.synthetic, plan)
     patient = sides.patients.get(files.case, "")
     measures = measure_case(case, plan, patient, picture=shown)
     outcome.synthetic.append(measures)
@@ -229,8 +229,9 @@ def _compare(
     except DataError as error:
         outcome.unpaired += error.problems
         return
-    there = view(real, plan.shared, sides.real.table)
-    made = view(synthetic, plan.shared, sides.synthetic.table)
+    raw = view(real, plan.shared, sides.real.table)
+    there = _view(real, sides.real, plan)
+    made = _view(synthetic, sides.synthetic, plan, like=raw)
     same = None
     if there.labels is not None and made.labels is not None:
         same = bool(np.array_equal(there.labels, made.labels))
@@ -280,6 +281,13 @@ def _row(row: summary.PairRow, modalities: Sequence[str]) -> dict[str, Any]:
 
 def _read(files: CaseFiles, found: DataSet, shared: Shared) -> Scan:
     return oriented(read_scan(files_of(files, shared.modalities), table=found.table))
+
+
+def _view(scan: Scan, found: DataSet, plan: Plan, like: View | None = None) -> View:
+    """A scan as all measures see it; of a pair the synthetic one in the real one's range."""
+    case = view(scan, plan.shared, found.table)
+    ranges = None if like is None else like.image
+    return replace(case, image=in_own_ranges(case.image, plan.windows, ranges))
 
 
 def spread_cases(cases: Sequence[CaseFiles], limit: int | None) -> tuple[CaseFiles, ...]:

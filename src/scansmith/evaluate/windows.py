@@ -1,8 +1,12 @@
-"""The intensity range that PSNR, SSIM and the features see: declared, or found in the real set."""
+"""The intensity range that PSNR, SSIM and the features see: declared, or found in the real set.
+
+Scans whose units are arbitrary (MR) may come in scales of their own, some a thousand times another:
+no window of all shows them. Each is then brought to its own range, 0 to 1, before it is looked at.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +20,8 @@ SOFT_TISSUE_HU = (-140.0, 260.0)
 # Air and fat are well below water in every CT; a CT without them was not stored in HU.
 _SURELY_HU = -20.0
 _SHARES = (0.001, 0.999)
+# Widths of cases' own ranges that differ by more than this factor are scales of their own.
+_OTHER_SCALE = 4.0
 _SAMPLES = 20_000
 _DECLARED, _HU = "declared", "soft tissue, 400 HU"
 
@@ -29,6 +35,7 @@ class Window:
         data_range: for PSNR and SSIM, raw units.
         clip: whether PSNR, SSIM and the errors see values clipped to low..high.
         source: where it is from, for the report.
+        own: the window is of each case's own range (`in_own_ranges`), in shares of it.
     """
 
     low: float
@@ -36,6 +43,7 @@ class Window:
     data_range: float
     clip: bool
     source: str
+    own: bool = False
 
     @property
     def alike(self) -> bool:
@@ -76,18 +84,50 @@ def fit_window(
             )
         width = declared(high - low if data_range is None else data_range)
         return Window(low, high, width, True, _DECLARED)
-    values = np.concatenate([np.asarray(s, np.float64).ravel() for s in samples])
+    samples = [np.asarray(sample, np.float64).ravel() for sample in samples]
+    values = np.concatenate(samples)
     low, high = (float(q) for q in np.quantile(values, _SHARES))
     source = "0.1 to 99.9 percentile of the real set"
     if modality == "ct" and low < _SURELY_HU:
         (low, high), source = SOFT_TISSUE_HU, _HU
     elif modality == "ct":
         source += " (no value of air or fat, so not taken for Hounsfield units)"
+    elif (apart := _scales_apart(samples)) > _OTHER_SCALE and data_range is None:
+        source = (
+            f"each case's own 0.1 to 99.9 percentile, as the real cases' scales differ {apart:.3g} "
+            "times"
+        )
+        return Window(0.0, 1.0, 1.0, True, source, own=True)
     if high <= low:
         low, high = float(values.min()), float(values.max())
     if data_range is not None:
         return Window(low, high, declared(data_range), False, f"{source}; data range declared")
     return Window(low, high, declared(high - low), True, source)
+
+
+def in_own_ranges(
+    image: np.ndarray, windows: Sequence[Window], like: np.ndarray | None = None
+) -> np.ndarray:
+    """An image (C, D, H, W) in the units of its windows: those of own ranges brought to 0..1.
+
+    Args:
+        like: whose ranges count, the real case of a pair; None: the image's own.
+    """
+    if not any(window.own for window in windows):
+        return image
+    image = np.array(image, np.float32)
+    for channel, window in enumerate(windows):
+        if window.own:
+            low, high = np.quantile((image if like is None else like)[channel], _SHARES)
+            image[channel] = (image[channel] - low) / (high - low if high > low else 1.0)
+    return image
+
+
+def _scales_apart(samples: Sequence[np.ndarray]) -> float:
+    """How many times as wide the widest case's range is as the narrowest one's."""
+    widths = [np.subtract(*np.quantile(sample, _SHARES[::-1])) for sample in samples]
+    wide = [float(width) for width in widths if width > 0]
+    return max(wide) / min(wide) if wide else 1.0
 
 
 def voxel_sample(values: np.ndarray, most: int = _SAMPLES) -> np.ndarray:
