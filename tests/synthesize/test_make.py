@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from scansmith.data.layouts import find_layout
+from scansmith.data.prepare import prepare
 from scansmith.io import read_scan
 from scansmith.io.atomic import write_bytes
+from scansmith.recipe import Intensity
 from scansmith.scan import DataError, RunError, SettingsError
+from scansmith.settings import Settings
 from scansmith.synthesize.make import synthesize_with
 from scansmith.synthesize.order import Order
 from scansmith.synthesize.provenance import Origin
@@ -322,6 +325,23 @@ def test_a_full_disk_is_a_clear_error_and_resume_goes_on(liver, parts, tmp_path,
     assert not list(out.glob(".unfinished*"))
     make(parts, liver, out, Order(4, seed=1), resume=True)
     assert parts.contents(out) == parts.contents(whole)
+
+
+def test_nothing_is_darker_than_the_source_scan_is_anywhere(parts, tmp_path):
+    rule = parts.VolumePainter.recipe(Settings())
+    zscore = rule.model_copy(update={"intensity": Intensity(kind="zscore", scope="case")})
+    raw = parts.write_brains(tmp_path / "raw")
+    store = prepare(raw, tmp_path / "store", zscore, workers=1)
+    method = parts.painter(store, parts.VolumePainter)
+    with torch.no_grad():
+        method.colours[:] = torch.linspace(-50, 1, len(method.colours))
+    out = synthesize_with(method, store, tmp_path / "out", Order(None, seed=1, edit=False), ORIGIN)
+    for name in store.names("train"):
+        made = np.asarray(nib.load(out / f"imagesTr/{name}_0000.nii.gz").dataobj)
+        real = np.asarray(nib.load(raw / name / f"{name}_t1.nii.gz").dataobj)
+        assert real.min() == 0
+        assert made.min() == pytest.approx(0, abs=1)
+        assert made.max() > 100  # and what is bright enough stays as it was drawn
 
 
 def test_a_method_that_draws_nan_is_stopped(liver, parts, tmp_path):
