@@ -38,6 +38,18 @@ def test_an_unclipped_codec_loses_less_than_a_60000th_of_the_values_range():
     assert np.abs(back - network).max() < np.ptp(network) / 60_000
 
 
+@pytest.mark.parametrize("background", [-1.0, 0.5])
+def test_the_lowest_value_of_a_case_is_found_with_a_background_or_without(
+    livers, tmp_path, recipe, background
+):
+    rule = Intensity(kind="minmax", scope="case", background=background)
+    for intensity in (rule, Intensity(kind="zscore", clip=5), Intensity(kind="zscore")):
+        store = prepare(livers, tmp_path / str(hash(intensity)), recipe(intensity=intensity))
+        for name in store.cases:
+            image, _ = store.volume(name)
+            assert store.lowest(name).tolist() == image.min(axis=(0, 2, 3)).tolist()
+
+
 def test_samples_are_the_source_in_network_range(store, livers):
     image, labels = store.sample("liver_0", 1)
     assert (image.shape, image.dtype) == ((1, 16, 12), np.float32)

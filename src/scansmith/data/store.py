@@ -202,6 +202,16 @@ class Store:
         images, labels = self._mapped(case)
         return self._unpack(case, images, axis=1), np.array(labels)
 
+    def lowest(self, case: str) -> np.ndarray:
+        """The lowest network value of each modality anywhere in a case: float32 (C,)."""
+        if case not in self._lows:
+            images, _ = self._mapped(case)
+            tissue = np.where(images == BACKGROUND, np.int16(32767), images)
+            rest = tuple(axis for axis in range(images.ndim) if axis != 1)
+            both = np.stack([part.min(axis=rest) for part in (tissue, images)])
+            self._lows[case] = self._unpack(case, both, axis=1).min(axis=0)
+        return self._lows[case]
+
     def counts(self, case: str) -> np.ndarray:
         """Pixels of each structure in each sample: int64 (N, K)."""
         self._case(case)
@@ -271,6 +281,10 @@ class Store:
             one = (slice(None),) * axis + (c,)
             network[one] = levels.unpack(packed[one], codec.background)
         return network
+
+    @cached_property
+    def _lows(self) -> dict[str, np.ndarray]:
+        return {}
 
     @cached_property
     def _open_arrays(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -136,8 +136,8 @@ class Works:
                 f"{source.image.shape} and finite values. Synthesize from an earlier checkpoint."
             )
         # Nothing is darker than the source scan is anywhere: MR has no values below its air.
-        low = [levels.low for levels in self.store.cases[source.case].levels]
-        image = np.maximum(image, np.reshape(low, (-1, *[1] * (image.ndim - 2))).astype(np.float32))
+        low = self.store.lowest(source.case)
+        image = np.maximum(image, low.reshape(-1, *[1] * (image.ndim - 2)))
         return image, drawn, [note for each in made for note in each.notes]
 
     def write(
