@@ -329,13 +329,14 @@ def test_a_full_disk_is_a_clear_error_and_resume_goes_on(liver, parts, tmp_path,
 
 def test_nothing_is_darker_than_the_source_scan_is_anywhere(parts, tmp_path):
     rule = parts.VolumePainter.recipe(Settings())
-    codec = Intensity(kind="zscore", scope="case", clip=5)  # five sd below the mean is below 0
+    # Raw 0 becomes -1, which else is five sd below the mean; between them lies what no scan has.
+    codec = Intensity(kind="zscore", scope="case", clip=5, background=-1.0, foreground_only=True)
     zscore = rule.model_copy(update={"intensity": codec})
     raw = parts.write_brains(tmp_path / "raw")
     store = prepare(raw, tmp_path / "store", zscore, workers=1)
     method = parts.painter(store, parts.VolumePainter)
     with torch.no_grad():
-        method.colours[:] = torch.linspace(-50, 1, len(method.colours))
+        method.colours[:] = torch.linspace(-0.99, 1, len(method.colours))
     out = synthesize_with(method, store, tmp_path / "out", Order(None, seed=1, edit=False), ORIGIN)
     for name in store.names("train"):
         made = np.asarray(nib.load(out / f"imagesTr/{name}_0000.nii.gz").dataobj)

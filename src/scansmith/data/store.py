@@ -203,13 +203,15 @@ class Store:
         return self._unpack(case, images, axis=1), np.array(labels)
 
     def lowest(self, case: str) -> np.ndarray:
-        """The lowest network value of each modality anywhere in a case: float32 (C,)."""
+        """The lowest raw value of each modality anywhere in a case: float32 (C,)."""
         if case not in self._lows:
             images, _ = self._mapped(case)
             tissue = np.where(images == BACKGROUND, np.int16(32767), images)
             rest = tuple(axis for axis in range(images.ndim) if axis != 1)
             both = np.stack([part.min(axis=rest) for part in (tissue, images)])
-            self._lows[case] = self._unpack(case, both, axis=1).min(axis=0)
+            codecs = enumerate(self._case(case).codecs)
+            network = self._unpack(case, both, axis=1)
+            self._lows[case] = np.array([c.decode(network[:, n]).min() for n, c in codecs])
         return self._lows[case]
 
     def counts(self, case: str) -> np.ndarray:
@@ -227,7 +229,8 @@ class Store:
     ) -> Scan:
         """A scan from samples on this case's grid: raw units, the source's orientation and values.
 
-        Regions that preparing added to the labels are background in it.
+        Regions that preparing added to the labels are background in it. Nothing is darker than the
+        case is anywhere: MR has no values below its air.
 
         Args:
             image: (N, C, *S) in network range.
@@ -240,7 +243,12 @@ class Store:
         """
         stored = self._case(case)
         self._same_grid(case, image, labels, first)
-        raw = np.stack([codec.decode(image[:, c]) for c, codec in enumerate(stored.codecs)])
+        raw = np.stack(
+            [
+                np.maximum(codec.decode(image[:, c]), low)
+                for c, (codec, low) in enumerate(zip(stored.codecs, self.lowest(case), strict=True))
+            ]
+        )
         start = stored.affine.copy()
         start[:3, 3] += (first or 0) * start[:3, 2]
         turned, affine = from_standard(self._as_volume(raw), start, stored.axis_codes)

@@ -135,9 +135,6 @@ class Works:
                 f"{self.origin.run}: drew {image.shape} for case number {source.number}, expected "
                 f"{source.image.shape} and finite values. Synthesize from an earlier checkpoint."
             )
-        # Nothing is darker than the source scan is anywhere: MR has no values below its air.
-        low = self.store.lowest(source.case)
-        image = np.maximum(image, low.reshape(-1, *[1] * (image.ndim - 2)))
         return image, drawn, [note for each in made for note in each.notes]
 
     def write(
