@@ -205,13 +205,9 @@ class Store:
     def lowest(self, case: str) -> np.ndarray:
         """The lowest raw value of each modality anywhere in a case: float32 (C,)."""
         if case not in self._lows:
-            images, _ = self._mapped(case)
-            tissue = np.where(images == BACKGROUND, np.int16(32767), images)
-            rest = tuple(axis for axis in range(images.ndim) if axis != 1)
-            both = np.stack([part.min(axis=rest) for part in (tissue, images)])
-            codecs = enumerate(self._case(case).codecs)
-            network = self._unpack(case, both, axis=1)
-            self._lows[case] = np.array([c.decode(network[:, n]).min() for n, c in codecs])
+            image, codecs = self.volume(case)[0], self._case(case).codecs
+            lows = [codec.decode(image[:, c]).min() for c, codec in enumerate(codecs)]
+            self._lows[case] = np.array(lows, np.float32)
         return self._lows[case]
 
     def counts(self, case: str) -> np.ndarray:
