@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scansmith.data.prepare import prepare
-from scansmith.recipe import Draw, Edits
+from scansmith.recipe import Draw, Edits, Regions
 from scansmith.scan import DataError, SettingsError
 from scansmith.settings import Settings
 from scansmith.synthesize import source
@@ -86,6 +86,28 @@ def test_a_volume_method_has_its_labels_deformed_without_losing_a_structure(brai
     assert taken.labels.shape == before.shape == (1, 8, 16, 12)
     assert not np.array_equal(taken.labels, before)
     np.testing.assert_array_equal(np.unique(taken.labels), np.unique(before))
+
+
+def test_the_frame_of_a_crop_stays_when_its_map_is_bent(parts, tmp_path):
+    root = tmp_path / "raw"
+    rng = np.random.default_rng(0)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+    for n in range(5):
+        image = rng.integers(50, 99, (12, 16, 8)).astype(np.int16)
+        image[:2], image[:, 13:] = 0, 0  # not scanned
+        labels = np.zeros(image.shape, np.uint8)
+        labels[4:9, 4:10, 2:6] = 1
+        for modality in ("t1", "flair"):
+            parts.write_nifti(root / f"b_{n}" / f"b_{n}_{modality}.nii.gz", image, affine)
+        parts.write_nifti(root / f"b_{n}" / f"b_{n}_seg.nii.gz", labels, affine)
+    rule = parts.VolumePainter.recipe(Settings())
+    regions = Regions(kind="kmeans", classes=2)
+    store = prepare(root, tmp_path / "store", rule.model_copy(update={"regions": regions}))
+    for number in range(4):
+        made = Sources(store, seed=2).take(number)
+        _, before = store.volume(made.case)
+        assert not np.array_equal(made.labels, before)
+        np.testing.assert_array_equal(made.labels == 0, before == 0)
 
 
 def test_an_empty_split_names_those_there_are(liver):

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+from scipy.ndimage import find_objects
 
 from scansmith.data.batches import places
 from scansmith.data.store import Store
@@ -27,6 +28,7 @@ from scansmith.scan import DataError, SettingsError
 Purpose = Literal["edit", "make", "order"]
 _PURPOSES: dict[Purpose, int] = {"edit": 1, "make": 2, "order": 3}
 _ENOUGH_HEALTHY = 3  # fewer lesion-free cases would be drawn on over and over
+_CUT_THERE = 0.98  # of its box, which a crop fills and a head does not
 _TRIES = 5  # source cases looked at before giving up on a case number
 
 
@@ -148,8 +150,22 @@ class Sources:
         grid_mm = self.store.cases[source.case].grid_mm
         flat = alone and self.store.recipe.dims == 2
         labels = source.labels[0] if flat or self.store.recipe.dims == 3 else source.labels
-        edited, record = self._changed(labels, grid_mm[1:] if flat else grid_mm, rng)
+        view = self._view(labels)
+        edited = labels.copy()
+        edited[view], record = self._changed(labels[view], grid_mm[1:] if flat else grid_mm, rng)
         return np.ascontiguousarray(edited.reshape(source.labels.shape), dtype=np.uint8), record
+
+    def _view(self, labels: np.ndarray) -> tuple[slice, ...]:
+        """The part of a map that is bent: of a crop what was scanned, so that its frame stays.
+
+        Where regions tell tissue from nothing, a body that fills its box was cut there: bent with
+        the rest, its straight sides would be borders that no scan has.
+        """
+        (box,) = find_objects((labels > 0).astype(np.uint8)) or (None,)
+        cut = self.kind == "deform" and self.store.recipe.regions is not None
+        if not cut or box is None or (labels[box] > 0).mean() < _CUT_THERE:
+            return (slice(None),) * labels.ndim
+        return box
 
     def _changed(
         self, labels: np.ndarray, spacing_mm: tuple[float, ...], rng: np.random.Generator
