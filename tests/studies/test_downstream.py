@@ -127,6 +127,22 @@ def test_arms_see_real_samples_as_often_or_take_as_many_steps(hearts, done):
     assert Downstream(even, 0).steps(both, 10) == 2
 
 
+def test_an_arm_may_learn_from_the_samples_that_show_a_structure_alone(hearts, done):
+    place = Place(find_spec(str(hearts / "tiny.yaml")), hearts / "raw", hearts / "out")
+    arms = Downstream(place, 0)
+    names = list(arms.opened.facts.structures)
+    some = arms.showing(Arm(showing=("pulmonary artery",)))
+    index = names.index("pulmonary artery")
+    shown = [(labels == index).any() for case in arms.real for labels in case.labels]
+    assert 0 < sum(shown) < len(shown)
+    assert sum(len(case.labels) for case in some) == sum(shown)
+    assert all((labels == index).any() for case in some for labels in case.labels)
+    assert all(len(case.numbers) == len(case.labels) == len(case.image) for case in some)
+    with pytest.raises(SettingsError, match="found nose, expected names among"):
+        arms.showing(Arm(showing=("nose",)))
+    assert arms.showing(Arm()) is arms.real
+
+
 def test_a_segmenter_for_each_modality_counts_by_their_mean(tmp_path):
     write_phantoms(tmp_path / "raw", "brain", 4, 1, (32, 32, 8))
     spec = Spec(

@@ -29,7 +29,7 @@ from scansmith.data.store import Store
 from scansmith.evaluate.modality_segmenters import ModalitySegmenters, train_modality_segmenters
 from scansmith.evaluate.overlap import dice
 from scansmith.evaluate.segmentation import Labelled, Samples, Segmenter, train_segmenter
-from scansmith.scan import DataError, ScansmithError
+from scansmith.scan import DataError, ScansmithError, SettingsError
 from scansmith.studies.carve_mix import CarveMix
 from scansmith.studies.cells import Scores, cell, file_name
 from scansmith.studies.counterparts import (
@@ -122,13 +122,43 @@ class Downstream:
 
     def samples(self, arm: Arm) -> tuple[Samples, int]:
         """What an arm learns from, and for how many steps."""
-        real = labelled(self.real, self.seen_as)
+        cases = self.showing(arm)
+        real = labelled(cases, self.seen_as)
         made = self.made(arm, len(real)) if arm.synthetic else Labelled([], [])
         batch = self.spec.segmenters.batch
         steps = self.steps(arm, len(real))
-        whose = [case.patient for case in self.real for _ in case.labels]
+        whose = [case.patient for case in cases for _ in case.labels]
         mix = arm.plan.mix(len(real), steps * batch, self.seed, synthetic=len(made), patients=whose)
         return mixed(mix, self._sources(mix, real, made), batch), steps
+
+    def showing(self, arm: Arm) -> list[Case]:
+        """The real cases that an arm learns from, with the samples that it asks for.
+
+        Raises:
+            SettingsError: a structure is asked for that there is not.
+            DataError: no sample shows any of them.
+        """
+        if not arm.showing:
+            return self.real
+        names = list(self.opened.facts.structures)
+        if wrong := [name for name in arm.showing if name not in names[1:]]:
+            raise SettingsError(
+                f"showing: found {', '.join(wrong)}, expected names among {', '.join(names[1:])}. "
+                "Name structures of the data."
+            )
+        wanted, found = [names.index(name) for name in arm.showing], []
+        for case in self.real:
+            keep = [n for n, labels in enumerate(case.labels) if np.isin(labels, wanted).any()]
+            if keep:
+                numbers = tuple(case.numbers[n] for n in keep)
+                image, labels = case.image[keep], case.labels[keep]
+                found.append(Case(case.case, case.patient, image, labels, numbers))
+        if not found:
+            raise DataError(
+                f"showing: found no real sample with {' or '.join(arm.showing)}, expected some. "
+                "Leave it out, or learn from more patients."
+            )
+        return found
 
     def steps(self, arm: Arm, real: int) -> int:
         """Steps of an arm: as many as the reference's, or as keep the real samples' exposure."""

@@ -81,6 +81,9 @@ class Arm(Plan):
 
     by: str = number("", "whose synthetic samples: a generator's, a set's or a baseline's")
     augment: bool = number(True, "classical augmentation of all that is drawn")
+    showing: tuple[str, ...] = number(
+        (), "real samples that show one of these structures alone; empty: all"
+    )
     times: float = number(
         1.0,
         "multiple of the steps; a control may have to train as long as what it stands beside",
