@@ -33,7 +33,8 @@ def test_scans_in_scales_of_their_own_are_seen_each_in_its_own_range() -> None:
     assert (found.low, found.high, found.data_range, found.own) == (0.0, 1.0, 1.0, True)
     assert "differ 1e+03 times" in found.source
     # 0.1 and 99.9 percentile of 0, 0.1, ..., 100 are 0.1 and 99.9: 50 lies in the middle of them.
-    seen = in_own_ranges(small.reshape(1, 1, 1, -1), [found])
+    one = small.reshape(1, 1, 1, -1)
+    seen = in_own_ranges(one, [found], one)
     assert seen[0, 0, 0, [1, 500, 999]] == pytest.approx([0, 0.5, 1], abs=1e-6)
     # Of a pair the real one's range counts: 50 is 49.9 of 99.8 thousandths of the large one's.
     pair = in_own_ranges(small.reshape(1, 1, 1, -1), [found], large.reshape(1, 1, 1, -1))

@@ -230,8 +230,8 @@ def _compare(
         outcome.unpaired += error.problems
         return
     raw = view(real, plan.shared, sides.real.table)
-    there = _view(real, sides.real, plan)
-    made = _view(synthetic, sides.synthetic, plan, like=raw)
+    there = _ranged(raw, plan, raw)
+    made = _ranged(view(synthetic, plan.shared, sides.synthetic.table), plan, raw)
     same = None
     if there.labels is not None and made.labels is not None:
         same = bool(np.array_equal(there.labels, made.labels))
@@ -283,11 +283,15 @@ def _read(files: CaseFiles, found: DataSet, shared: Shared) -> Scan:
     return oriented(read_scan(files_of(files, shared.modalities), table=found.table))
 
 
-def _view(scan: Scan, found: DataSet, plan: Plan, like: View | None = None) -> View:
-    """A scan as all measures see it; of a pair the synthetic one in the real one's range."""
+def _view(scan: Scan, found: DataSet, plan: Plan) -> View:
+    """A scan as all measures see it."""
     case = view(scan, plan.shared, found.table)
-    ranges = None if like is None else like.image
-    return replace(case, image=in_own_ranges(case.image, plan.windows, ranges))
+    return _ranged(case, plan, case)
+
+
+def _ranged(case: View, plan: Plan, like: View) -> View:
+    """A case in the units of its windows, by the ranges of itself or of its real partner."""
+    return replace(case, image=in_own_ranges(case.image, plan.windows, like.image))
 
 
 def spread_cases(cases: Sequence[CaseFiles], limit: int | None) -> tuple[CaseFiles, ...]:

@@ -8,15 +8,10 @@ from typing import Any
 
 from scansmith.evaluate.pictures import encoded
 from scansmith.evaluate.privacy_pairs import pose_words
+from scansmith.evaluate.privacy_verdict import words_of
 from scansmith.evaluate.report import environment
 from scansmith.io.atomic import write_bytes
 
-_WORDS = {
-    "whole": "whole image",
-    "lesion": "lesion",
-    "inside": "lesion's inside",
-    "features": "features",
-}
 _MEANING = {
     "pass": "No sign of training patients was found. That is no guarantee.",
     "leak": "The synthetic set gives away training patients.",
@@ -36,13 +31,10 @@ def write_page(path: Path, found: dict[str, Any], pictures: Mapping[str, bytes])
         {**row, "picture": encoded(png), "turned": pose_words(row["poses"][0])}
         for row, png in zip(found["pairs"], pictures.values(), strict=False)
     ]
-    words = dict(_WORDS)
-    if found["settings"]["lesion_by"] == "any label":
-        words |= {"lesion": "labelled structures", "inside": "inside of labelled structures"}
     page = environment().get_template("audit.html.j2")
     text = page.render(
         a=found,
-        words=words,
+        words=words_of(found["settings"]),
         meaning=_MEANING[found["verdict"]],
         pairs=pairs,
         findings=found["metadata"]["findings"][:_FINDINGS],

@@ -18,6 +18,15 @@ LEAST = 20
 #: Lines whose gaps decide on single copies. Features agree by chance too often for that: among real
 #: patients divided by chance they called some a copy. They speak in the test of the whole set.
 DECIDING = frozenset({"whole", "lesion", "inside"})
+#: What the lines are called.
+WORDS = {
+    "whole": "whole image",
+    "lesion": "lesion",
+    "inside": "lesion's inside",
+    "features": "features",
+}
+#: And where nothing is named like a lesion, so that every label counts.
+ANY_LABEL = {"lesion": "labelled structures", "inside": "inside of labelled structures"}
 _POWER = float(norm.ppf(0.9))  # noticed nine times in ten
 
 NO_GUARANTEE = (
@@ -32,6 +41,11 @@ NO_GUARANTEE = (
 )
 
 Found = dict[str, Any]
+
+
+def words_of(settings: Found) -> dict[str, str]:
+    """What an audit's lines are called on its page."""
+    return WORDS | (ANY_LABEL if settings["lesion_by"] == "any label" else {})
 
 
 def judge(lines: dict[str, Found], tests: Found, metadata: Found) -> Found:
@@ -72,7 +86,7 @@ def _copies(lines: dict[str, Found]) -> list[str]:
         if count:
             found.append(
                 f"{count} of {line['cases']} synthetic cases are nearer to one training patient "
-                f"than strangers ever are ({_WORDS[name]})."
+                f"than strangers ever are ({WORDS[name]})."
             )
     return found
 
@@ -81,7 +95,7 @@ def _nearer(lines: dict[str, Found], tests: Found) -> list[str]:
     if tests["p"] >= ALPHA or unlike(tests):
         return []
     shares = ", ".join(
-        f"{_WORDS[name]}: share {line['nearer_to_train']['share']:.2f}, AUC "
+        f"{WORDS[name]}: share {line['nearer_to_train']['share']:.2f}, AUC "
         f"{line['membership']['auc']:.2f}"
         for name, line in lines.items()
     )
@@ -158,11 +172,3 @@ def needed(whole: Found, times: float) -> dict[str, int]:
         "holdout_patients": patients,
         "synthetic_cases": max(math.ceil(times * whole["cases"]), LEAST),
     }
-
-
-_WORDS = {
-    "whole": "whole image",
-    "lesion": "lesion",
-    "inside": "lesion's inside",
-    "features": "features",
-}

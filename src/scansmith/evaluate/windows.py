@@ -105,20 +105,18 @@ def fit_window(
     return Window(low, high, declared(high - low), True, source)
 
 
-def in_own_ranges(
-    image: np.ndarray, windows: Sequence[Window], like: np.ndarray | None = None
-) -> np.ndarray:
+def in_own_ranges(image: np.ndarray, windows: Sequence[Window], like: np.ndarray) -> np.ndarray:
     """An image (C, D, H, W) in the units of its windows: those of own ranges brought to 0..1.
 
     Args:
-        like: whose ranges count, the real case of a pair; None: the image's own.
+        like: whose ranges count: the image itself, or the real case of its pair.
     """
     if not any(window.own for window in windows):
         return image
     image = np.array(image, np.float32)
     for channel, window in enumerate(windows):
         if window.own:
-            low, high = np.quantile((image if like is None else like)[channel], _SHARES)
+            low, high = np.quantile(like[channel], _SHARES)
             image[channel] = (image[channel] - low) / (high - low if high > low else 1.0)
     return image
 

@@ -17,7 +17,7 @@ from scansmith.io.atomic import write_bytes
 from scansmith.studies.cells import Scores
 from scansmith.studies.label_use_report import over_seeds, percent, share
 from scansmith.studies.spec import Spec
-from scansmith.studies.tables import cell, summary, table
+from scansmith.studies.tables import cell, published, summary, table
 
 Found = Mapping[str, Sequence[Scores | None]]
 """Arm -> its test cases' Dice under each seed; None: the cell failed."""
@@ -135,25 +135,12 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     for other in others:
         head += [f"minus {other}", f"% of {other}"]
     lines += table(head, rows)
-    lines += _published(result, whole)
+    told = {name: arm["published"] for name, arm in whole.items() if arm["published"]}
+    if told:
+        lines += ["", *published({"item": result["item"], **result["published"], "arms": told})]
     if result["problems"]:
         lines += ["", "Not done:", "", *(f"* {problem}" for problem in result["problems"])]
     return "\n".join(lines) + "\n"
-
-
-def _published(result: Mapping[str, Any], whole: Mapping[str, Any]) -> list[str]:
-    """The paper's numbers, which are of other data."""
-    told = {name: arm["published"] for name, arm in whole.items() if arm["published"]}
-    if not told:
-        return []
-    names = list(dict.fromkeys(name for row in told.values() for name in row))
-    rows = [
-        [arm, *(f"{row[name]:g}" if name in row else "" for name in names)]
-        for arm, row in told.items()
-    ]
-    source = result["published"]
-    text = f"{result['item']}, as published. Other data ({source['data']}): {source['measure']}."
-    return ["", text, "", *table(["", *names], rows)]
 
 
 def rows_csv(seeds: Sequence[int], found: Found) -> str:

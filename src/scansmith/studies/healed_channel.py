@@ -167,10 +167,7 @@ def study(
             for arm in one.arms:
                 found[arm][turn] |= one.score(arm, fold, seed)
     result = {
-        "store": folds.store.facts.fingerprint,
-        "seeds": list(cross_validation.seeds),
-        "folds": [sorted(fold.patients("test")) for fold in folds],
-        "warnings": folds.warnings(),
+        **folds.facts(),
         "asked": one.asked.model_dump(mode="json"),
         "published": PUBLISHED,
         **summarise(found),

@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -157,6 +158,15 @@ class Folds:
         if not self.asked.shared_gan:
             kept_apart(fold.patients("test"), {f"the ANT-GAN of {run}": learned})
         return loaded, learned
+
+    def facts(self) -> dict[str, Any]:
+        """Who was tested when, for the head of a study's results."""
+        return {
+            "store": self.store.facts.fingerprint,
+            "seeds": list(self.asked.seeds),
+            "folds": [sorted(fold.patients("test")) for fold in self],
+            "warnings": self.warnings(),
+        }
 
     def warnings(self) -> list[str]:
         """What makes the numbers say less than they seem to; printed as well."""

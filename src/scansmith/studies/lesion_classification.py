@@ -199,10 +199,7 @@ def study(
     one = Study(Folds(store_of(runs, store), runs, out, cross_validation), asked or Asked())
     found = {question: one.found(question) for question in QUESTIONS if question in questions}
     result = {
-        "store": one.folds.store.facts.fingerprint,
-        "seeds": list(cross_validation.seeds),
-        "folds": [sorted(fold.patients("test")) for fold in one.folds],
-        "warnings": one.folds.warnings(),
+        **one.folds.facts(),
         "asked": one.asked.model_dump(mode="json"),
         **{question: summarise(question, arms) for question, arms in found.items()},
     }

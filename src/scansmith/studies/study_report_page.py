@@ -15,6 +15,7 @@ from scansmith.evaluate.overlap import MEAN
 from scansmith.evaluate.pictures import encoded
 from scansmith.evaluate.plots import REAL, SYNTHETIC
 from scansmith.evaluate.privacy_pairs import pose_words
+from scansmith.evaluate.privacy_verdict import words_of
 from scansmith.evaluate.report import PICTURES, digest, environment
 from scansmith.io.atomic import write_bytes
 from scansmith.studies.downstream_report import GREY, MARGIN
@@ -34,12 +35,6 @@ ROLES = {
     "twin": "real scans, trained as long",
     "baseline": "needs no generator",
 }
-_LINES = {
-    "whole": "whole image",
-    "lesion": "lesion",
-    "inside": "lesion's inside",
-    "features": "features",
-}
 
 
 def write_page(path: Path, found: dict[str, Any], folders: Mapping[str, Path]) -> Path:
@@ -55,7 +50,7 @@ def write_page(path: Path, found: dict[str, Any], folders: Mapping[str, Path]) -
         r=found,
         chip_of=_CHIPS,
         roles=ROLES,
-        line_word=_line_word,
+        line_word=lambda line, audit: words_of(audit["settings"])[line],
         mean=MEAN,
         margin=MARGIN,
         signed=signed,
@@ -71,15 +66,6 @@ def write_page(path: Path, found: dict[str, Any], folders: Mapping[str, Path]) -
         colours={"real": REAL, "synthetic": SYNTHETIC},
     )
     return write_bytes(path, text.encode())
-
-
-def _line_word(line: str, audit: Mapping[str, Any]) -> str:
-    word = _LINES.get(line, line)
-    if audit["settings"]["lesion_by"] == "any label":
-        return word.replace("lesion's", "labelled structures'").replace(
-            "lesion", "labelled structures"
-        )
-    return word
 
 
 def samples_of(folder: Path) -> dict[str, Any] | None:
