@@ -104,13 +104,17 @@ class Regions(_Plain):
 
     kind "foreground": "context", the largest connected piece of the scan that differs from its
         surroundings in the first modality, holes filled: the brain of a skull-stripped scan.
+    kind "inside": "context", the largest piece of the first modality that is brighter than air
+        (above half of Otsu's threshold of the scan), holes of each slice filled, without its
+        outer `rim_mm` in the slice: of a whole head about the brain, without scalp and skull.
     kind "kmeans": "context 1" to "context `classes`", from dark to bright: clusters of the first
         modality's values, smoothed by a Gaussian of sd `smooth`.
     They move with the labels when these are edited, and are never written to label files.
     """
 
-    kind: Literal["foreground", "kmeans"]
+    kind: Literal["foreground", "inside", "kmeans"]
     classes: int = Field(4, ge=2, le=16)
+    rim_mm: float = Field(0.0, ge=0, description="with kind inside")
     smooth: float = Field(1.0, ge=0, description="sd in voxels of the prepared grid")
 
 

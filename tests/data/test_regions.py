@@ -34,6 +34,24 @@ def test_clusters_are_numbered_from_dark_to_bright_and_leave_labels_alone():
     np.testing.assert_array_equal(found.ravel(), [2, 2, 3, 3, 4, 4, 1, 0])
 
 
+def test_inside_is_what_lies_deeper_than_the_rim_in_its_slice():
+    image = np.full((2, 11, 11), 3.0)  # air is not 0 where scans came from pictures
+    image[:, 1:10, 1:10] = 100.0
+    image[:, 4:7, 4:7] = 20.0  # ventricles: dark, but a hole in tissue
+    image[0, 0, 0] = 100.0  # a speck apart from it
+    labels = np.zeros(image.shape, np.uint8)
+    labels[1, 5, 5] = 1
+    regions = Regions(kind="inside", rim_mm=6.0)
+    found = add_regions(image, labels, image < 0, regions, first=2, spacing_mm=(5.0, 3.0, 3.0))
+    # The square's pixels 1 and 2 are 3 and 6 mm from air; deeper than 6 mm are those from 3 to 7.
+    expected = np.zeros(image.shape, np.uint8)
+    expected[:, 3:8, 3:8] = 2
+    expected[1, 5, 5] = 1
+    np.testing.assert_array_equal(found, expected)
+    flat = add_regions(np.ones((1, 3, 3)), labels[:1, :3, :3], image < 0, regions, first=2)
+    assert not flat.any()  # nothing to tell a body by
+
+
 def test_smoothing_does_not_let_the_outside_in():
     image = np.zeros((9, 9, 9))
     image[3:6, 3:6, 3:6] = 100.0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -15,7 +17,7 @@ from scansmith.scan import RunError, SettingsError
 from scansmith.studies.downstream import Downstream, Place
 from scansmith.studies.downstream_report import as_markdown, summarise, verdict
 from scansmith.studies.run import run_study
-from scansmith.studies.spec import Arm, DataPart, OnDisk, Segmenters, Spec, find_spec
+from scansmith.studies.spec import Arm, DataPart, Generator, OnDisk, Segmenters, Spec, find_spec
 from scansmith.synthesize.make import synthesize
 
 TINY = """
@@ -208,6 +210,51 @@ def test_a_failed_arm_has_no_row_of_numbers(hearts, done):
     assert page.rstrip().endswith("* means, seed 1: it broke")
 
 
+def test_a_study_may_be_decided_by_some_structures_alone(hearts, done):
+    place = Place(find_spec(str(hearts / "tiny.yaml")), hearts / "raw", hearts / "out")
+    every = Downstream(place, 0)
+    names = every.structures
+    true = np.arange(len(names), dtype=np.uint8)
+    pred = true.copy()
+    pred[1] = 0  # structure 1 is missed, all others are found
+    assert every.measure(true, pred)["mean"] == pytest.approx(1 - 1 / (len(names) - 1))
+    alone = replace(place, spec=place.spec.model_copy(update={"decided_by": names[1:2]}))
+    assert Downstream(alone, 0).measure(true, pred)["mean"] == 0
+    assert Downstream(alone, 0).record("real") != every.record("real")  # other cells
+    wrong = replace(place, spec=place.spec.model_copy(update={"decided_by": ("nose",)}))
+    with pytest.raises(SettingsError, match="decided_by: found nose, expected names among"):
+        Downstream(wrong, 0)
+
+
+def test_slices_without_lesion_count_where_an_organ_or_the_head_is_known(tmp_path):
+    write_phantoms(tmp_path / "raw", "brain", 4, 1, (12, 32, 32))
+    sets = {"data.size": [32, 32], "data.organ": "context", "data.modality": ["flair"]}
+    sets |= {"data.lesion": "oedema", "data.split": [0.5, 0, 0.5], "data.rim_mm": 4.0}
+    generators = {"painter": Generator(method="magan", sets={"train.steps": 1, "method.base": 2})}
+    spec = Spec(
+        data=DataPart(method="magan", sets={**sets, "data.min_tumour_pixels": 1}),
+        generators=generators,
+        arms={
+            "real": Arm(),
+            "painted": Arm(real=0, synthetic=1, by="painter"),
+            "means": Arm(real=0, synthetic=1, by="class-means"),
+            "copies": Arm(synthetic=1, by="copy-paste"),
+        },
+        lesion=("oedema",),
+        organ=("context",),
+        segmenters=Segmenters(
+            steps=1, batch=2, lesion_share=0.5, numbers={"base": 2, "depth": 1, "threads": 1}
+        ),
+    )
+    found = run_study(spec, tmp_path / "raw", tmp_path / "out", seeds=(0,))
+    assert found["problems"] == []
+    arms = Downstream(Place(spec, tmp_path / "raw", tmp_path / "out"), 0)
+    shown = [arms.seen_as[labels].any() for case in arms.real for labels in case.labels]
+    assert arms.structures == ("background", "oedema")
+    assert any(shown)
+    assert not all(shown)  # slices of the head without lesion are there, and count
+
+
 def test_mistakes_of_a_specification_are_told_together(tmp_path):
     wrong = TINY.replace("by: gan", "by: nobody").replace("steps: 2", "steps: 0")
     (tmp_path / "wrong.yaml").write_text(wrong + "reference: nothing\n")
@@ -216,6 +263,10 @@ def test_mistakes_of_a_specification_are_told_together(tmp_path):
     assert "steps" in str(told.value)
     (tmp_path / "wrong.yaml").write_text(wrong.replace("steps: 0", "steps: 2"))
     with pytest.raises(SettingsError, match=r"arms.both.by: found 'nobody'"):
+        find_spec(str(tmp_path / "wrong.yaml"))
+    share = TINY.replace("steps: 2", "steps: 2\n  lesion_share: 0.5")
+    (tmp_path / "wrong.yaml").write_text(share)
+    with pytest.raises(SettingsError, match=r"lesion: nothing is named.*lesion_share"):
         find_spec(str(tmp_path / "wrong.yaml"))
     with pytest.raises(SettingsError, match="mm-gan/table-1-unet"):
         find_spec("mm-gan/table-1")

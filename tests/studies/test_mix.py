@@ -14,7 +14,7 @@ from scansmith.evaluate.augment import Augmentation
 from scansmith.evaluate.segmentation import Labelled, SegmenterNumbers, train_segmenter
 from scansmith.scan import DataError, SettingsError
 from scansmith.settings import load_settings
-from scansmith.studies.mix import Plan, enhanced, mixed
+from scansmith.studies.mix import Favour, Plan, enhanced, favoured, mixed
 from scansmith.studies.spec import find_spec
 
 SLICES = 244 * 55  # x1 of the registered multimodal paper's published code
@@ -260,6 +260,33 @@ def test_a_batch_shows_the_samples_that_the_mix_names():
         assert list(zip(batch.cases, batch.samples, strict=True)) == mix.step(step, 4)
     assert batch.image.dtype == torch.float32
     assert batch.labels.dtype == torch.int64
+
+
+def test_lesions_are_drawn_more_often_and_each_source_keeps_its_share():
+    # Real samples 1 and 3, and every second synthetic one, show structure 1 (see `flat`).
+    sources = {"real": flat(4), "synthetic": flat(8, 100.0)}
+    plan = Plan(synthetic=1).mix(4, 400, seed=0, synthetic=8)
+    draw = mixed(plan, sources, 4, Favour((1,), 0.75))
+    alike = mixed(plan, sources, 4)
+    for step in range(1, 101):
+        batch, before = draw(step), alike(step)
+        assert batch.cases == before.cases  # who a sample is of stays
+        assert (batch.labels.flatten(1) == 1).any(dim=1).sum() >= 3
+        synthetic = {n for source, n in plan.step(step, 4) if source == "synthetic"}
+        assert synthetic <= set(plan.used["synthetic"])
+        assert torch.equal(batch.image, draw(step).image)  # a function of the step alone
+
+
+def test_a_step_that_lacks_lesions_gets_them_of_the_same_source_or_stays():
+    rng = np.random.default_rng(0)
+    step = [("real", 0), ("synthetic", 5), ("real", 1), ("real", 2)]
+    # One of four shows it (real 1), two are wanted: the last that lacks it is exchanged.
+    found = favoured(step, {"real": [1], "synthetic": []}, 2, rng)
+    assert found == [("real", 0), ("synthetic", 5), ("real", 1), ("real", 1)]
+    assert favoured(step, {"real": [1], "synthetic": []}, 1, rng) == step  # enough already
+    # No synthetic sample shows it, so that three of four is all that there can be.
+    found = favoured(step, {"real": [1], "synthetic": []}, 4, rng)
+    assert found == [("real", 1), ("synthetic", 5), ("real", 1), ("real", 1)]
 
 
 def test_enhanced_copies_are_of_the_real_samples_in_use_and_stay_as_they_are():

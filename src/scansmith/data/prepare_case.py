@@ -177,7 +177,8 @@ def to_grid(scan: Scan, task: Task) -> Prepared:
         if recipe.regions.kind == "kmeans" and not zero_means_nothing:
             air = np.zeros_like(air)  # dark tissue may look like air: leave it to the clusters
         first_region = len(task.kept.structures) - len(region_names(recipe.regions))
-        labels = add_regions(moved[0], labels, air, recipe.regions, first_region)
+        grid_mm = np.linalg.norm(moved_affine(affine, axes)[:3, :3], axis=0)[::-1].tolist()
+        labels = add_regions(moved[0], labels, air, recipe.regions, first_region, grid_mm)
     first, last, left_out = _enough(moved, outside, recipe)
     if recipe.dims == 2:
         moved, labels = moved[:, first:last].transpose(1, 0, 2, 3), labels[first:last]

@@ -6,8 +6,11 @@ round them mends it. The general form of MM-GAN's brain label.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
+from skimage.filters import threshold_otsu
 from sklearn.cluster import KMeans
 
 from scansmith.labels.table import CONTEXT, LabelTable
@@ -27,7 +30,7 @@ def region_names(regions: Regions | None) -> tuple[str, ...]:
     """Structures that `regions` adds, in their order."""
     if regions is None:
         return ()
-    if regions.kind == "foreground":
+    if regions.kind != "kmeans":
         return (CONTEXT,)
     return tuple(f"{CONTEXT} {place + 1}" for place in range(regions.classes))
 
@@ -38,6 +41,7 @@ def add_regions(
     outside: np.ndarray,
     regions: Regions,
     first: int,
+    spacing_mm: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> np.ndarray:
     """Labels with regions where they were background.
 
@@ -46,9 +50,13 @@ def add_regions(
         labels: structure indices, (D, H, W).
         outside: bool (D, H, W), where there is no body; stays background.
         first: index of the first region structure.
+        spacing_mm: one step along D, H, W.
     Returns:
         A changed copy.
     """
+    if regions.kind == "inside":
+        inside = _inside(image, regions.rim_mm, spacing_mm)
+        return np.where((labels == 0) & inside, np.asarray(first, labels.dtype), labels)
     free = (labels == 0) & ~outside
     changed = labels.copy()
     if regions.kind == "foreground":
@@ -59,6 +67,25 @@ def add_regions(
         borders = _cluster_borders(smooth[free], regions.classes)
         changed[free] = first + np.searchsorted(borders, smooth[free])
     return changed
+
+
+def _inside(image: np.ndarray, rim_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
+    """The body without its rim, slice by slice: a scan of slices far apart has no depth to erode.
+
+    Half of Otsu's threshold parts air from tissue, where his own may part fat from the rest.
+    """
+    if image.min() == image.max():
+        return np.zeros(image.shape, bool)
+    bright = image - image.min() > (threshold_otsu(image) - image.min()) / 2
+    pieces, count = ndimage.label(bright)
+    if count > 1:
+        bright = pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
+    found = np.zeros_like(bright)
+    for piece, kept in zip(bright, found, strict=True):
+        filled = np.pad(ndimage.binary_fill_holes(piece), 1)
+        depth_mm = ndimage.distance_transform_edt(filled, sampling=tuple(spacing_mm[1:]))
+        kept[:] = depth_mm[1:-1, 1:-1] > rim_mm
+    return found
 
 
 def _largest_filled(body: np.ndarray) -> np.ndarray:

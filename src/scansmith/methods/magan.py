@@ -28,13 +28,13 @@ from torch import Tensor
 
 from scansmith import losses
 from scansmith.game import Player, Scene, Terms
-from scansmith.labels.table import standard_name
+from scansmith.labels.table import CONTEXT, standard_name
 from scansmith.methods.base import Method
 from scansmith.nets.blocks import Norm, initialise
 from scansmith.nets.patch_critic import PatchCritic, crop_round
 from scansmith.nets.two_path_unet import Dilation, Skip, TwoPathUNet, path_widths
 from scansmith.nets.unet import Pix2PixUNet
-from scansmith.recipe import Draw, Edits, Facts, Intensity, Recipe
+from scansmith.recipe import Draw, Edits, Facts, Intensity, Recipe, Regions
 from scansmith.scan import Batch, SettingsError
 from scansmith.settings import DataSettings, Section, Settings, TrainSettings, number
 
@@ -47,7 +47,14 @@ class MaganData(DataSettings):
 
     size: tuple[int, ...] = number((512, 512), "pixels of a slice; square, a power of two", "paper")
     lesion: str = number("tumour", "structure that is painted")
-    organ: str = number("liver", "structure that new tumours are placed in")
+    organ: str = number(
+        "liver",
+        "structure that new tumours are placed in; context: the body less a rim, where a set "
+        "labels lesions alone",
+    )
+    rim_mm: float = number(
+        12.0, "with organ context: scalp and skull, which no lesion is placed in", ge=0
+    )
     min_tumour_pixels: int = number(1, "a training slice has at least so many tumour pixels", gt=0)
     intensity: Literal["zscore", "window"] = number(
         "zscore", "zscore: data set's mean and sd, linear head; window: clipped HU, tanh", "eq. 6"
@@ -195,7 +202,7 @@ class Magan(Method):
                 f"data.size: found {data.size}, expected two equal powers of two from 32 up. "
                 "For example --set data.size=128,128."
             )
-        window = data.intensity == "window"
+        window, alone = data.intensity == "window", data.organ == CONTEXT
         return Recipe(
             method=cls.name,
             dims=2,
@@ -204,8 +211,9 @@ class Magan(Method):
             intensity=Intensity(kind="window", low=data.window_low, high=data.window_high)
             if window
             else Intensity(kind="zscore", scope="dataset"),
-            needs=(data.organ, data.lesion),
-            structures=(data.organ, data.lesion),
+            needs=(data.lesion,) if alone else (data.organ, data.lesion),
+            structures=(data.lesion,) if alone else (data.organ, data.lesion),
+            regions=Regions(kind="inside", rim_mm=data.rim_mm) if alone else None,
             draws=(Draw(name="abnormal", has=(data.lesion,), min_pixels=data.min_tumour_pixels),),
             balance=data.balance,
             edits=Edits(kind="place", lesion=(data.lesion,), organ=(data.organ,)),

@@ -19,7 +19,7 @@ from scansmith.labels.table import is_context
 from scansmith.scan import DataError
 from scansmith.synthesize.order import Order
 from scansmith.synthesize.provenance import Origin
-from scansmith.synthesize.source import Source, Sources
+from scansmith.synthesize.source import Source, Sources, structure_indices
 from scansmith.synthesize.works import Works
 from scansmith.workflow import LoadedRun, load_run
 
@@ -59,8 +59,7 @@ def told_apart(structures: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
 def real_cases(store: Store, split: str, patients: Sequence[str] | None = None) -> list[Case]:
     """The cases of a split, in the order of names; those with nothing labelled are left out.
 
-    Samples that training never draws and, in slices, those without any labelled structure are left
-    out too: of them no label map says what they show.
+    Samples that training never draws and those that `tells` nothing of are left out too.
     """
     found = []
     for name in store.names(split):
@@ -199,14 +198,24 @@ class ClassMeans:
         return Case(case.case, case.patient, mean + sd * noise, case.labels, case.numbers)
 
 
+def tells(store: Store, labels: np.ndarray) -> bool:
+    """Whether a sample's label map says what the sample shows: some structure, or a free organ.
+
+    Where lesions are set into an organ, a sample that shows the organ without any says that there
+    is none, be the organ a region that preparing added. Other samples may just not be labelled.
+    """
+    _, seen_as = told_apart(store.facts.structures)
+    organ = structure_indices(store, store.recipe.edits.organ)
+    return bool(seen_as[labels].any() or np.isin(labels, organ).any())
+
+
 def _kept(store: Store, case: Case, first: int) -> Case:
     """The samples that are labelled and that training may draw."""
-    _, seen_as = told_apart(store.facts.structures)
     left_out = store.cases[case.case].left_out
     kept = [
         n
         for n, labels in enumerate(case.labels)
-        if first + n not in left_out and seen_as[labels].any()
+        if first + n not in left_out and tells(store, labels)
     ]
     return Case(
         case.case,

@@ -27,7 +27,7 @@ import numpy as np
 
 from scansmith.data.store import Store
 from scansmith.evaluate.modality_segmenters import ModalitySegmenters, train_modality_segmenters
-from scansmith.evaluate.overlap import dice
+from scansmith.evaluate.overlap import MEAN, dice, finite_mean
 from scansmith.evaluate.segmentation import Labelled, Samples, Segmenter, train_segmenter
 from scansmith.scan import DataError, ScansmithError, SettingsError
 from scansmith.studies.carve_mix import CarveMix
@@ -39,11 +39,12 @@ from scansmith.studies.counterparts import (
     differences,
     labelled,
     real_cases,
+    tells,
     told_apart,
 )
 from scansmith.studies.label_sampling import LabelSampling
 from scansmith.studies.leakage import check_leakage
-from scansmith.studies.mix import Mix, enhanced, mixed
+from scansmith.studies.mix import Favour, Mix, enhanced, mixed
 from scansmith.studies.place import Place
 from scansmith.studies.spec import COPIES, MEANS, Arm, Spec
 from scansmith.synthesize.source import Sources
@@ -60,6 +61,7 @@ class Downstream:
         self.place, self.spec, self.seed = place, place.spec, seed
         self.opened = Store.open(place.out / "store")
         self.structures, self.seen_as = told_apart(self.opened.facts.structures)
+        self.known("decided_by", self.spec.decided_by)
         self._made: dict[str, list[Case]] = {}
 
     @cached_property
@@ -83,15 +85,35 @@ class Downstream:
 
         def work() -> Scores:
             segmenter = self.trained(name)
-            measure = partial(dice, structures=self.structures)
             return {
-                case.key: segmenter.scores(case.image, self.seen_as[case.labels], measure)
+                case.key: segmenter.scores(case.image, self.seen_as[case.labels], self.measure)
                 for case in self.test
             }
 
         found = cell(self.cells, f"{name} seed{self.seed}", self.record(name), work)
         assert found is not None
         return found
+
+    def measure(self, labels_true: np.ndarray, labels_pred: np.ndarray) -> dict[str, float]:
+        """Dice of each structure, and their mean: of those that decide, if the study names any."""
+        found = dice(labels_true, labels_pred, self.structures)
+        if self.spec.decided_by:
+            found[MEAN] = finite_mean([found[name] for name in self.spec.decided_by])
+        return found
+
+    def known(self, what: str, names: Sequence[str]) -> list[int]:
+        """Indices of structures of the data.
+
+        Raises:
+            SettingsError: there are others among the names; `what` says whose they are.
+        """
+        there = list(self.opened.facts.structures)
+        if wrong := [name for name in names if name not in there[1:]]:
+            raise SettingsError(
+                f"{what}: found {', '.join(wrong)}, expected names among {', '.join(there[1:])}. "
+                "Name structures of the data."
+            )
+        return [there.index(name) for name in names]
 
     @property
     def cells(self) -> Path:
@@ -129,7 +151,14 @@ class Downstream:
         steps = self.steps(arm, len(real))
         whose = [case.patient for case in cases for _ in case.labels]
         mix = arm.plan.mix(len(real), steps * batch, self.seed, synthetic=len(made), patients=whose)
-        return mixed(mix, self._sources(mix, real, made), batch), steps
+        return mixed(mix, self._sources(mix, real, made), batch, self._favour()), steps
+
+    def _favour(self) -> Favour | None:
+        share = self.spec.segmenters.lesion_share
+        if not share:
+            return None
+        lesions = self.known("lesion", self.spec.lesion)
+        return Favour(tuple(int(k) for k in self.seen_as[lesions]), share)
 
     def showing(self, arm: Arm) -> list[Case]:
         """The real cases that an arm learns from, with the samples that it asks for.
@@ -140,13 +169,7 @@ class Downstream:
         """
         if not arm.showing:
             return self.real
-        names = list(self.opened.facts.structures)
-        if wrong := [name for name in arm.showing if name not in names[1:]]:
-            raise SettingsError(
-                f"showing: found {', '.join(wrong)}, expected names among {', '.join(names[1:])}. "
-                "Name structures of the data."
-            )
-        wanted, found = [names.index(name) for name in arm.showing], []
+        wanted, found = self.known("showing", arm.showing), []
         for case in self.real:
             keep = [n for n, labels in enumerate(case.labels) if np.isin(labels, wanted).any()]
             if keep:
@@ -222,8 +245,7 @@ class Downstream:
         for number in range(rounds * len(sources)):
             one = sources.take(number)
             patient = self.opened.cases[one.case].patient
-            shown = self.seen_as[one.labels]
-            kept = [n for n, labels in enumerate(shown) if labels.any()]
+            kept = [n for n, labels in enumerate(one.labels) if tells(self.opened, labels)]
             numbers = tuple(one.first + n for n in kept)
             yield Case(one.case, patient, one.image[kept], one.labels[kept], numbers)
 
@@ -248,11 +270,13 @@ class Downstream:
             by = self.spec.generators[arm.by].model_dump(mode="json")
         elif arm.by in self.spec.sets:
             by = self.spec.sets[arm.by].model_dump(mode="json")
-        lesions = [list(self.spec.lesion), list(self.spec.organ)] if arm.by == COPIES else []
+        copied = [list(self.spec.lesion), list(self.spec.organ)] if arm.by == COPIES else []
         return {
             "arm": arm.model_dump(mode="json"),
             "by": by,
-            "copied": lesions,
+            "copied": copied,
+            "favoured": list(self.spec.lesion) if told.lesion_share else [],
+            "decided by": list(self.spec.decided_by),
             "seed": self.seed,
             "store": self.opened.facts.fingerprint,
             "segmenters": told.model_dump(mode="json", exclude={"numbers": {"device", "threads"}}),

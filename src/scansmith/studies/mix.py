@@ -247,12 +247,55 @@ class Mix:
         return tuple(int(n) for n in rank[:size])
 
 
-def mixed(mix: Mix, sources: Mapping[Source, Labelled], batch: int) -> Samples:
+@dataclass(frozen=True)
+class Favour:
+    """What is drawn more often than it occurs.
+
+    Attributes:
+        structures: indices.
+        share: least share of a step's samples that show one of them.
+    """
+
+    structures: tuple[int, ...]
+    share: float
+
+    def showing(self, data: Labelled) -> frozenset[int]:
+        """The samples that show one of the structures."""
+        wanted = list(self.structures)
+        return frozenset(n for n, labels in enumerate(data.labels) if np.isin(labels, wanted).any())
+
+
+def favoured(
+    chosen: Sequence[tuple[Source, int]],
+    showing: Mapping[Source, Sequence[int]],
+    least: int,
+    rng: np.random.Generator,
+) -> list[tuple[Source, int]]:
+    """A step's samples, of which so many at least show what is favoured.
+
+    The last of those that do not are each exchanged for one of the same source that does, so that
+    the sources' shares stay; a source that has none keeps what was drawn.
+    """
+    found = list(chosen)
+    there = {source: frozenset(samples) for source, samples in showing.items()}
+    lacking = [n for n, (source, sample) in enumerate(found) if sample not in there[source]]
+    wanted = least - (len(found) - len(lacking))
+    able = [n for n in lacking if showing[found[n][0]]]
+    for n in able[::-1][: max(wanted, 0)]:
+        source = found[n][0]
+        found[n] = source, int(rng.choice(showing[source]))
+    return found
+
+
+def mixed(
+    mix: Mix, sources: Mapping[Source, Labelled], batch: int, favour: Favour | None = None
+) -> Samples:
     """The samples of a mix, as segmenters take them.
 
     Args:
         sources: every source that the mix uses; "enhanced" from `enhanced`. Batches name the
             source of each sample as its case.
+        favour: None: all samples are drawn alike.
     Raises:
         DataError: a source has not the number of samples that the mix was planned for.
     """
@@ -265,9 +308,18 @@ def mixed(mix: Mix, sources: Mapping[Source, Labelled], batch: int) -> Samples:
     ]
     if wrong:
         raise DataError("\n".join(wrong))
+    showing: dict[Source, list[int]] = {}
+    if favour is not None:
+        for source in SOURCES:
+            if mix.sizes[source]:
+                there = favour.showing(sources[source])
+                showing[source] = [n for n in mix.used[source] if n in there]
 
     def draw(step: int) -> Batch:
         chosen = mix.step(step, batch)
+        if favour is not None:
+            rng = np.random.default_rng([mix.seed, len(SOURCES) + 2, step])
+            chosen = favoured(chosen, showing, math.ceil(favour.share * batch), rng)
         images = [sources[source].images[n] for source, n in chosen]
         labels = [sources[source].labels[n] for source, n in chosen]
         return Batch(

@@ -106,6 +106,15 @@ class Segmenters(Section):
         "what is the same in every arm; real: how often each real sample is seen, so that arms "
         "with synthetic samples besides take more steps; iterations: the steps, as in the papers",
     )
+    lesion_share: float = number(
+        0.0,
+        "least share of each step's samples that show a structure of the study's `lesion`, as far "
+        "as their source has such: lesions are rare, and who learns from all slices alike may "
+        "never call one",
+        "nnU-Net: a third",
+        ge=0,
+        le=1,
+    )
     each_modality: bool = number(
         False,
         "a segmenter for each modality, their Dice averaged, instead of one that sees all",
@@ -142,7 +151,12 @@ class Spec(Study):
     arms: dict[str, Arm] = Field(default_factory=dict, description="name -> what is learned from")
     reference: str = number("real", "the arm that others are compared with")
     classical: str = number("", "the arm of classical augmentation; empty: the reference")
-    lesion: tuple[str, ...] = number((), "copy-paste: structures that are copied")
+    decided_by: tuple[str, ...] = number(
+        (), "structures whose mean Dice decides; empty: all of them, however easy"
+    )
+    lesion: tuple[str, ...] = number(
+        (), "structures that copy-paste copies and segmenters.lesion_share draws more often"
+    )
     organ: tuple[str, ...] = number((), "copy-paste: structures that these lie in")
     segmenters: Segmenters = Segmenters()
     published: Published = Published()
@@ -163,6 +177,11 @@ class Spec(Study):
                 wrong.append(f"{role}: found {name!r}, expected one of the arms")
         if COPIES in {arm.by for arm in self.arms.values()} and not self.lesion:
             wrong.append("lesion: nothing is named, expected the structures that are to be copied")
+        if self.segmenters.lesion_share and not self.lesion:
+            wrong.append(
+                "lesion: nothing is named, expected the structures that segmenters.lesion_share "
+                "is about"
+            )
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
