@@ -189,6 +189,13 @@ def test_arms_are_compared_patient_by_patient_and_seed_by_seed():
     assert other["reference"]["above"]["mean"]["mean"] == pytest.approx(0.15)
     assert other["reference"]["share"]["mean"] == pytest.approx(125.0)
     assert other["each seed"] == [pytest.approx(0.75), None]
+    (told,) = summarise(spec, found)["verdicts"]
+    assert told["sentence"].endswith(
+        "; it trained 2 times as long."
+    )  # hold: real, and as many more
+    even = spec.model_copy(update={"segmenters": Segmenters(hold="iterations")})
+    (told,) = summarise(even, found)["verdicts"]
+    assert "trained" not in told["sentence"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scansmith.studies.help_verdict import help_of, overall, relative_steps, sentence
+from scansmith.studies.help_verdict import help_of, overall, sentence
 from scansmith.studies.report_verdicts import faithful_word, verdicts
 from scansmith.studies.spec import Arm, Generator, Segmenters, Spec
 
@@ -36,7 +36,7 @@ def told(spec, **found):
 
 def test_it_helps_where_it_beats_real_scans_that_trained_as_long():
     spec = study(longer=Arm(times=2))
-    assert relative_steps(spec) == {"real": 1, "both": 2, "longer": 2}
+    assert spec.relative_steps == {"real": 1, "both": 2, "longer": 2}
     found = told(spec, both=above(0.1, 0.1, 0.1, 0.1), longer=above(0.01, 0.01, 0.01, 0.01))
     assert (found["word"], found["why"]) == ("helps", "beaten")
     twin = found["comparisons"][1]

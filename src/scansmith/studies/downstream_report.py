@@ -16,7 +16,7 @@ from scansmith.evaluate.overlap import MEAN, by_patient, finite_mean
 from scansmith.io.atomic import write_bytes
 from scansmith.studies.cells import Scores
 from scansmith.studies.label_use_report import over_seeds, percent, share
-from scansmith.studies.spec import Spec
+from scansmith.studies.spec import AS_LONG, Spec
 from scansmith.studies.tables import cell, published, summary, table
 
 Found = Mapping[str, Sequence[Scores | None]]
@@ -50,7 +50,7 @@ def summarise(spec: Spec, found: Found) -> dict[str, Any]:
         for role, other in others.items():
             told[role] = paired(seeds, found[other], name) if name != other else None
         arms[name] = told
-    return {"arms": arms, "against": others, "verdicts": _verdicts(arms, others)}
+    return {"arms": arms, "against": others, "verdicts": _verdicts(spec, arms, others)}
 
 
 def paired(seeds: Sequence[Scores | None], other: Sequence[Scores | None], arm: str) -> Any:
@@ -83,8 +83,10 @@ def verdict(above: Mapping[str, Any]) -> str:
     return "no worse" if low > -MARGIN else "no evidence"
 
 
-def _verdicts(arms: Mapping[str, Any], others: Mapping[str, str]) -> list[dict[str, Any]]:
-    found = []
+def _verdicts(
+    spec: Spec, arms: Mapping[str, Any], others: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    found, steps = [], spec.relative_steps
     for role, other in others.items():
         if role == "classical" and other == others["reference"]:
             continue
@@ -100,6 +102,9 @@ def _verdicts(arms: Mapping[str, Any], others: Mapping[str, str]) -> list[dict[s
                 "no worse": f"neither better nor more than {MARGIN:g} worse",
                 "no evidence": "not told apart: too few patients or seeds, or no difference",
             }[word]
+            longer = steps[name] / steps[other]
+            if not AS_LONG <= longer <= 1 / AS_LONG:
+                sentence += f"; it trained {longer:g} times as long"
             text = f"{name} against {other}: {cell(above)} Dice: {sentence}."
             found.append({"arm": name, "against": other, "verdict": word, "sentence": text})
     return found
@@ -112,11 +117,13 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     measures = list(next(iter(whole.values()))["dice"]) if whole else []
     others = dict.fromkeys(result["against"].values())
     roles = {other: role for role, other in reversed(result["against"].items())}
+    names = result["spec"]["decided_by"]
+    decided = f" The mean, by which arms are compared, is of {' and '.join(names)}." * bool(names)
     lines = [f"# {result['title']}", "", result["about"], ""] if result.get("title") else []
     lines += [
         f"{result['test patients']} test patients, {result['train patients']} to learn from, seeds "
         f"{', '.join(map(str, result['seeds']))}. Mean Dice over test patients with 95 % bootstrap "
-        "intervals over patients; differences are paired by patient and seed.",
+        f"intervals over patients; differences are paired by patient and seed.{decided}",
         "",
         *(f"* {one['sentence']}" for one in result["verdicts"]),
         "",

@@ -16,22 +16,9 @@ import numpy as np
 
 from scansmith.evaluate.overlap import MEAN
 from scansmith.studies.downstream_report import MARGIN, Found, paired, verdict
-from scansmith.studies.spec import BASELINES, Arm, Spec
-
-AS_LONG = 0.95
-"""An arm trained as long as another if it took this share of its steps or more."""
+from scansmith.studies.spec import AS_LONG, BASELINES, Arm, Spec
 
 Comparison = dict[str, Any]
-
-
-def relative_steps(spec: Spec) -> dict[str, float]:
-    """Steps of each arm as a multiple of those that the study names, as `Downstream.steps` does."""
-    found = {}
-    for name, arm in spec.arms.items():
-        amounts = arm.real + arm.synthetic + arm.enhanced
-        longer = amounts / arm.real if spec.segmenters.hold == "real" and arm.real else 1.0
-        found[name] = arm.times * longer
-    return found
 
 
 def judged_arms(spec: Spec) -> list[str]:
@@ -49,7 +36,7 @@ def twin_of(spec: Spec, name: str) -> str | None:
     Returns:
         The shortest of those that trained as long; None if there is none.
     """
-    steps, arm = relative_steps(spec), spec.arms[name]
+    steps, arm = spec.relative_steps, spec.arms[name]
     found = [
         (steps[other], other)
         for other, told in spec.arms.items()
@@ -70,7 +57,7 @@ def help_of(spec: Spec, found: Found, name: str) -> dict[str, Any]:
         word ("helps", "harms", "no evidence" or None), why, question ("added" to the real scans, or
         "instead" of some), steps, and comparisons: against, role, above, each_seed, verdict, steps.
     """
-    steps = relative_steps(spec)
+    steps = spec.relative_steps
     rows = [
         _compared(found, name, other, role, steps[other])
         for role, other in _others(spec, name).items()
@@ -132,7 +119,7 @@ def overall(rows: Sequence[Mapping[str, Any]]) -> str | None:
 
 def _others(spec: Spec, name: str) -> dict[str, str]:
     """Role -> arm, of all that learned from real scans alone."""
-    steps = relative_steps(spec)
+    steps = spec.relative_steps
     found = {"reference": spec.reference}
     if spec.classical and spec.classical not in (spec.reference, name):
         found["classical"] = spec.classical

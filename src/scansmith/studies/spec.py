@@ -45,6 +45,9 @@ BASELINES = (COPIES, MEANS, SAMPLING)
 """What makes synthetic samples without being trained: lesions of other patients pasted in, each
 structure's mean with noise, and SynthSeg-style contrasts (extra `bench`)."""
 
+AS_LONG = 0.95
+"""An arm trained as long as another if it took this share of its steps or more."""
+
 
 class DataPart(Section):
     """The samples: a method's preprocessing, which the generators and the segmenters share."""
@@ -185,6 +188,16 @@ class Spec(Study):
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
+
+    @property
+    def relative_steps(self) -> dict[str, float]:
+        """Steps of each arm as a multiple of those that the study names, as its cells take them."""
+        found = {}
+        for name, arm in self.arms.items():
+            amounts = arm.real + arm.synthetic + arm.enhanced
+            longer = amounts / arm.real if self.segmenters.hold == "real" and arm.real else 1.0
+            found[name] = arm.times * longer
+        return found
 
     @property
     def makers(self) -> dict[str, list[str]]:

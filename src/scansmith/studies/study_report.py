@@ -28,10 +28,10 @@ from scansmith.evaluate.spread import LEVEL, RESAMPLES
 from scansmith.io.atomic import write_bytes
 from scansmith.scan import SettingsError
 from scansmith.studies.downstream_report import MARGIN, Found
-from scansmith.studies.help_verdict import AS_LONG, help_of, judged_arms, relative_steps
+from scansmith.studies.help_verdict import help_of, judged_arms
 from scansmith.studies.report_parts import Reader
 from scansmith.studies.report_verdicts import faithful_word, verdicts
-from scansmith.studies.spec import Spec
+from scansmith.studies.spec import AS_LONG, Spec
 
 FORMAT = 1
 _WORST = 6  # rows of an evaluation that are shown
@@ -120,9 +120,10 @@ def gathered(parts: Parts) -> tuple[dict[str, Any], dict[str, Path]]:
 
 
 def _study(folder: Path, results: Mapping[str, Any], spec: Spec, scores: Found) -> dict[str, Any]:
-    steps = relative_steps(spec)
+    steps = spec.relative_steps
     facts = {
-        "measure_of": "structures, mean over those that are there; test patients",
+        "measure_of": f"{', '.join(spec.decided_by) or 'structures'}, mean over those that are "
+        "there; test patients",
         "segmenters": spec.segmenters.model_dump(
             mode="json", exclude={"numbers": {"device", "threads"}}
         ),
@@ -150,6 +151,7 @@ def _study(folder: Path, results: Mapping[str, Any], spec: Spec, scores: Found) 
         "problems": [_without(folder, text) for text in results["problems"]],
         "reference": spec.reference,
         "measure": MEAN,
+        "decided_by": list(spec.decided_by),
         "protocol": protocol,
         "protocols": {protocol: facts},
         "arms": arms,
