@@ -127,7 +127,8 @@ class Edits(_Plain):
     kind "redraw": the lesion is moved, turned or shrunk anywhere; all else becomes background.
     kind "keep": labels stay; for methods that make them.
     `unit` is what one synthetic case is made from: a whole source case, or one sample of the draw
-    named `draw`.
+    named `draw`. `strength` is that of deform: 1 is as much as patients differ where an organ is
+    as large as a heart; a small organ bent so much has shapes that no patient has.
     """
 
     kind: Literal["place", "deform", "reshape", "redraw", "keep"]
@@ -135,6 +136,7 @@ class Edits(_Plain):
     organ: tuple[str, ...] = ()
     unit: Literal["case", "sample"] = "case"
     draw: str = ""
+    strength: float = Field(1.0, gt=0, le=2)
 
 
 class Recipe(_Plain):

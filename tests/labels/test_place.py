@@ -289,10 +289,10 @@ def test_a_bank_or_a_choice_that_does_not_suit_is_an_error(changes, found):
         edit_labels(**(asked | changes))
 
 
-def deformed(labels, spacing_mm, seed, lesion=(RIM, CORE)):
+def deformed(labels, spacing_mm, seed, lesion=(RIM, CORE), **more):
     return edit_labels(
         labels, spacing_mm, kind="deform", lesion=lesion, organ=(), bank=None,
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(seed), **more,
     )  # fmt: skip
 
 
@@ -307,6 +307,17 @@ def test_a_deformed_map_keeps_its_structures_and_no_lesion_keeps_its_shape(seed,
     for lesion in cut_lesions(changed, (RIM, CORE), spacing_mm, ""):
         assert not any(same_shape(lesion.labels, cube.labels) for cube in cubes)
     assert json.loads(json.dumps(record)) == record
+
+
+def test_half_the_strength_moves_half_as_far():
+    labels, spacing_mm = liver(3)
+    _, whole = deformed(labels, spacing_mm, 3, lesion=())
+    _, half = deformed(labels, spacing_mm, 3, lesion=(), strength=0.5)
+    assert half["degrees"] == pytest.approx([a / 2 for a in whole["degrees"]], abs=1e-3)
+    assert half["shift_mm"] == pytest.approx([s / 2 for s in whole["shift_mm"]], abs=1e-3)
+    assert half["scale"] - 1 == pytest.approx((whole["scale"] - 1) / 2, abs=1e-4)
+    # The limit that keeps a field from folding cuts the stronger one more.
+    assert whole["bend_rms_mm"] / 2 <= half["bend_rms_mm"] < whole["bend_rms_mm"]
 
 
 def test_an_empty_map_deformed_stays_empty():

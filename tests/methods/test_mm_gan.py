@@ -230,6 +230,9 @@ def test_the_recipe_asks_for_z_scores_over_the_brain_clipped_at_five():
 def test_edits_are_what_the_data_settings_say(sets, kind, organ):
     recipe = MmGan.recipe(load_settings(MmGan.settings_type, preset=sets))
     assert (recipe.edits.kind, recipe.edits.organ) == (kind, organ)
+    weak = {"data.edits": "deform", "data.deform": 0.5}
+    recipe = MmGan.recipe(load_settings(MmGan.settings_type, preset=weak))
+    assert recipe.edits.strength == 0.5
 
 
 @pytest.mark.parametrize(

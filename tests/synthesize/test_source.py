@@ -86,6 +86,9 @@ def test_a_volume_method_has_its_labels_deformed_without_losing_a_structure(brai
     assert taken.labels.shape == before.shape == (1, 8, 16, 12)
     assert not np.array_equal(taken.labels, before)
     np.testing.assert_array_equal(np.unique(taken.labels), np.unique(before))
+    weaker = Sources(brains, seed=2)
+    weaker.edits = weaker.edits.model_copy(update={"strength": 0.25})
+    assert weaker.take(0).edits["strength"] == 0.25 != taken.edits["strength"]
 
 
 def test_the_frame_of_a_crop_stays_when_its_map_is_bent(parts, tmp_path):

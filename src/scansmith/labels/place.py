@@ -59,6 +59,7 @@ def edit_labels(
     rng: np.random.Generator,
     lesions: tuple[int, int] = (1, 3),
     sizes_mm3: tuple[float, float] | None = None,
+    strength: float = 1.0,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """A new label map, and what was done to make it.
 
@@ -78,6 +79,7 @@ def edit_labels(
         lesions: least and greatest number of new lesions.
         sizes_mm3: least and greatest volume of the bank lesions to start from. None: those of
             FEW_VOXELS or more, if there are any; smaller ones are mostly crumbs of a larger one.
+        strength: of deform, as `edit.deform` takes it; less where a structure would be lost.
     Returns:
         The map, of the type of `labels`, and a JSON-able record.
     Raises:
@@ -89,7 +91,7 @@ def edit_labels(
             "Hand in one sample or one volume with one step for each axis."
         )
     if kind == "deform":
-        return _deformed(labels, spacing_mm, lesion, rng)
+        return _deformed(labels, spacing_mm, lesion, rng, strength)
     if kind != "place":
         raise DataError(f"label edits: kind {kind!r}, expected 'place' or 'deform'. Choose one.")
     bank = _suited(bank, labels.ndim, lesion, organ)
@@ -224,13 +226,16 @@ def _measures(mask: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, Any]:
 
 
 def _deformed(
-    labels: np.ndarray, spacing_mm: Sequence[float], lesion: Sequence[int], rng: np.random.Generator
+    labels: np.ndarray,
+    spacing_mm: Sequence[float],
+    lesion: Sequence[int],
+    rng: np.random.Generator,
+    strength: float,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """The whole map deformed; less and less, if a small structure would be lost."""
     present = np.unique(labels)
     before = cut_lesions(labels, lesion, spacing_mm, "") if lesion else []
     originals = LesionBank([one for one in before if one.voxels >= FEW_VOXELS])
-    strength = 1.0
     for attempt in range(1, 4 * _REDRAWS + 1):
         changed, _, record = deform(labels, spacing_mm, rng, strength)
         whole = np.array_equal(np.unique(changed), present)

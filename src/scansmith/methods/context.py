@@ -1,4 +1,4 @@
-"""Context regions: an option of every method that draws images from label maps."""
+"""Context regions and bent maps: options of every method that draws images from label maps."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ class ContextData(DataSettings):
     )
     context_classes: int = number(4, "tissues, with context kmeans", ge=2, le=16)
     context_smooth: float = number(1.0, "voxels, sd of the smoothing before kmeans", ge=0)
+    deform: float = number(
+        1.0,
+        "strength of edits that deform: 1 turns, scales and bends (sd 6 mm) as much as patients "
+        "with large organs differ; less for small ones",
+        gt=0,
+        le=2,
+    )
 
     def regions(self) -> Regions | None:
         """What a recipe asks for."""

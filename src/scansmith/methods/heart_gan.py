@@ -162,7 +162,7 @@ class HeartGan(Method):
             structures=data.structures,
             draws=(Draw(name="labelled", has=("*",)),),
             regions=data.regions(),
-            edits=Edits(kind="deform"),
+            edits=Edits(kind="deform", strength=data.deform),
             split=data.split,
             patients=data.patients,
             seed=data.seed,

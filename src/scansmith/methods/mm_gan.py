@@ -341,7 +341,7 @@ class MmGan(Method):
 
 def _edits(data: MmData) -> Edits:
     if data.edits == "deform":
-        return Edits(kind="deform", lesion=data.lesion)
+        return Edits(kind="deform", lesion=data.lesion, strength=data.deform)
     if "*" in data.lesion and data.organ:
         raise SettingsError(
             f"data.organ: found {data.organ}, but data.lesion is every structure. Name those: "

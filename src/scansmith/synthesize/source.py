@@ -183,6 +183,7 @@ class Sources:
             bank=self.bank,
             rng=rng,
             lesions=self.lesions,
+            strength=self.edits.strength,
         )
 
     def _eligible(self, split: str, from_healthy: bool) -> tuple[Place, ...]:
