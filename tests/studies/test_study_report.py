@@ -15,7 +15,7 @@ from scansmith.data.layouts import find_layout
 from scansmith.data.phantom import write_phantoms
 from scansmith.data.store import Store
 from scansmith.evaluate import evaluate
-from scansmith.evaluate.reader_score import score_study
+from scansmith.evaluate.reader_study.score import score_study
 from scansmith.io import read_scan
 from scansmith.scan import DataError, SettingsError
 from scansmith.studies import judge

@@ -54,8 +54,8 @@ def make(
     ] = None,
 ) -> None:
     """Write blinded, shuffled cases, half of them real, and a key that readers must not see."""
-    from scansmith.evaluate.reader_options import StudyOptions, key_place
-    from scansmith.evaluate.reader_study import make_study
+    from scansmith.evaluate.reader_study.make import make_study
+    from scansmith.evaluate.reader_study.options import StudyOptions, key_place
 
     options = StudyOptions(
         cases=cases,
@@ -95,7 +95,7 @@ def score(
     seed: Seed = 0,
 ) -> None:
     """Tables, exact intervals and tests of each reader, and how far readers agree."""
-    from scansmith.evaluate.reader_score import score_study
+    from scansmith.evaluate.reader_study.score import score_study
 
     found = score_study(list(answers), key, out, seed=seed)
     for name, row in found["readers"].items():

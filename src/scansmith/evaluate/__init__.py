@@ -101,7 +101,7 @@ def audit(
             cannot be read (all named).
         SettingsError: a number or a choice that is none.
     """
-    from scansmith.evaluate.privacy import Options, audit_sets
+    from scansmith.evaluate.privacy.audit import Options, audit_sets
 
     options = Options(
         lesion=None if lesion is None else tuple(lesion),

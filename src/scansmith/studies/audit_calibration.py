@@ -6,7 +6,7 @@ Real patients are dealt out in thirds, many times: a third stands for synthetic 
 nothing to the others, so every copy that is called is a false alarm. Then lesions of some patients
 are pasted into scans of others, as they are, mirrored, noisy, brighter, blurred, eroded, larger or
 turned, and looked for. Both for the box round the largest lesion and for its inside
-(`scansmith.evaluate.privacy_cases`).
+(`scansmith.evaluate.privacy.cases`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import numpy as np
 from scipy import ndimage
 
 from scansmith.data.layouts import find_layout
-from scansmith.evaluate import privacy_statistics as statistics
-from scansmith.evaluate.privacy_cases import (
+from scansmith.evaluate.privacy import statistics
+from scansmith.evaluate.privacy.cases import (
     LEAST_INSIDE,
     Layout,
     Trace,
@@ -30,8 +30,8 @@ from scansmith.evaluate.privacy_cases import (
     lay_out,
     trace,
 )
-from scansmith.evaluate.privacy_lines import ALPHA, LINES
-from scansmith.evaluate.privacy_neighbours import nearness
+from scansmith.evaluate.privacy.lines import ALPHA, LINES
+from scansmith.evaluate.privacy.neighbours import nearness
 from scansmith.evaluate.view import View, files_of, oriented, share, view
 from scansmith.io import read_scan
 from scansmith.io.atomic import write_bytes

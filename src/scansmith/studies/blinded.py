@@ -13,8 +13,8 @@ from typing import Any
 
 from scansmith.data.layouts import find_layout
 from scansmith.data.store import Store
-from scansmith.evaluate.reader_options import StudyOptions, check_options, key_place
-from scansmith.evaluate.reader_study import make_study
+from scansmith.evaluate.reader_study.make import make_study
+from scansmith.evaluate.reader_study.options import StudyOptions, check_options, key_place
 from scansmith.scan import RunError
 from scansmith.settings import Section, number
 from scansmith.synthesize.make import synthesize

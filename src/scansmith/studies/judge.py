@@ -29,7 +29,7 @@ from scansmith.data.batches import places
 from scansmith.data.store import Store
 from scansmith.data.write import open_writer
 from scansmith.evaluate import audit, evaluate
-from scansmith.evaluate.privacy_verdict import LEAST
+from scansmith.evaluate.privacy.verdict import LEAST
 from scansmith.scan import DataError, RunError, Scan, ScansmithError, SettingsError
 from scansmith.studies.cells import file_name
 from scansmith.studies.downstream import Tell

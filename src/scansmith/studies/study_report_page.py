@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from scansmith.evaluate.overlap import MEAN
 from scansmith.evaluate.pictures import encoded
 from scansmith.evaluate.plots import REAL, SYNTHETIC
-from scansmith.evaluate.privacy_pairs import pose_words
-from scansmith.evaluate.privacy_verdict import words_of
+from scansmith.evaluate.privacy.pairs import pose_words
+from scansmith.evaluate.privacy.verdict import words_of
 from scansmith.evaluate.report import PICTURES, digest, environment
 from scansmith.io.atomic import write_bytes
 from scansmith.studies.downstream_report import GREY, MARGIN

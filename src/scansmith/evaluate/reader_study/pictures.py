@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scansmith.evaluate.reader_grid import Common
+from scansmith.evaluate.reader_study.grid import Common
 from scansmith.evaluate.view import AXES
 from scansmith.io.atomic import write_bytes
 from scansmith.io.nifti import write_nifti

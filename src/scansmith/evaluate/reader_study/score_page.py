@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from scansmith.evaluate.plots import REAL, SYNTHETIC
-from scansmith.evaluate.reader_cases import SIDES
+from scansmith.evaluate.reader_study.cases import SIDES
 
 _INK = "#333333"
 

@@ -23,8 +23,8 @@ import scansmith
 from scansmith.data.layouts import DataSet
 from scansmith.evaluate.compare import strict
 from scansmith.evaluate.pairs import lesion_mask
-from scansmith.evaluate.reader_cases import SIDES, Chosen, Truth, choose, open_sets
-from scansmith.evaluate.reader_grid import (
+from scansmith.evaluate.reader_study.cases import SIDES, Chosen, Truth, choose, open_sets
+from scansmith.evaluate.reader_study.grid import (
     Common,
     Greys,
     Shape,
@@ -33,15 +33,15 @@ from scansmith.evaluate.reader_grid import (
     spread_slices,
     upright,
 )
-from scansmith.evaluate.reader_options import (
+from scansmith.evaluate.reader_study.options import (
     StudyOptions,
     check_options,
     check_places,
     key_place,
 )
-from scansmith.evaluate.reader_pages import Pages
-from scansmith.evaluate.reader_pictures import write_case
-from scansmith.evaluate.reader_statistics import detectable
+from scansmith.evaluate.reader_study.pages import Pages
+from scansmith.evaluate.reader_study.pictures import write_case
+from scansmith.evaluate.reader_study.statistics import detectable
 from scansmith.evaluate.view import Shared, View, files_of, oriented, share, view
 from scansmith.evaluate.windows import voxel_sample
 from scansmith.io import read_scan

@@ -17,13 +17,13 @@ import numpy as np
 
 import scansmith
 from scansmith.data.layouts import DataSet, find_layout
-from scansmith.evaluate import privacy_lines as lines_of_evidence
 from scansmith.evaluate.compare import RESEARCH_USE, spread_cases, strict
-from scansmith.evaluate.metadata import scan_folder
-from scansmith.evaluate.privacy_cases import Layout, Trace, lay_out, trace
-from scansmith.evaluate.privacy_lines import Line, Sides
-from scansmith.evaluate.privacy_pairs import case_rows, worst
-from scansmith.evaluate.privacy_verdict import NO_GUARANTEE, judge
+from scansmith.evaluate.privacy import lines as lines_of_evidence
+from scansmith.evaluate.privacy.cases import Layout, Trace, lay_out, trace
+from scansmith.evaluate.privacy.lines import Line, Sides
+from scansmith.evaluate.privacy.metadata import scan_folder
+from scansmith.evaluate.privacy.pairs import case_rows, worst
+from scansmith.evaluate.privacy.verdict import NO_GUARANTEE, judge
 from scansmith.evaluate.view import Shared, View, files_of, oriented, share, view
 from scansmith.io import read_scan
 from scansmith.io.atomic import write_bytes
@@ -114,8 +114,8 @@ def audit_sets(
 
 
 def _write(out: Path, found: dict[str, Any], sets: Sets, layout: Layout, options: Options) -> None:
-    from scansmith.evaluate.privacy_pairs import pair_pictures
-    from scansmith.evaluate.privacy_report import write_page
+    from scansmith.evaluate.privacy.pairs import pair_pictures
+    from scansmith.evaluate.privacy.report import write_page
 
     shown = {}
     if options.pictures:

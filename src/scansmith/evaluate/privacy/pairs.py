@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from scansmith.evaluate.pictures import Picture, strip
-from scansmith.evaluate.privacy_cases import (
+from scansmith.evaluate.privacy.cases import (
     Layout,
     inside_on,
     largest_lesion,
@@ -17,9 +17,9 @@ from scansmith.evaluate.privacy_cases import (
     on_grid,
     whole_on,
 )
-from scansmith.evaluate.privacy_lines import Line, Sides
-from scansmith.evaluate.privacy_neighbours import Pose, flipped
-from scansmith.evaluate.privacy_statistics import gaps
+from scansmith.evaluate.privacy.lines import Line, Sides
+from scansmith.evaluate.privacy.neighbours import Pose, flipped
+from scansmith.evaluate.privacy.statistics import gaps
 from scansmith.evaluate.view import AXES, View
 
 Row = dict[str, Any]

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from scipy.stats import beta, fisher_exact
 
-from scansmith.evaluate.reader_answers import read_key, read_sheets
-from scansmith.evaluate.reader_pages import answer_sheet
-from scansmith.evaluate.reader_score import score_study
-from scansmith.evaluate.reader_statistics import (
+from scansmith.evaluate.reader_study.answers import read_key, read_sheets
+from scansmith.evaluate.reader_study.pages import answer_sheet
+from scansmith.evaluate.reader_study.score import score_study
+from scansmith.evaluate.reader_study.statistics import (
     LEAST_CASES,
     Answers,
     Proportion,

@@ -13,10 +13,10 @@ import numpy as np
 
 import scansmith
 from scansmith.evaluate.compare import RESEARCH_USE, strict
-from scansmith.evaluate.reader_answers import Key, Sheet, read_key, read_sheets
-from scansmith.evaluate.reader_cases import SIDES
-from scansmith.evaluate.reader_score_page import p_value, page_of, percent, plot_of, span
-from scansmith.evaluate.reader_statistics import (
+from scansmith.evaluate.reader_study.answers import Key, Sheet, read_key, read_sheets
+from scansmith.evaluate.reader_study.cases import SIDES
+from scansmith.evaluate.reader_study.score_page import p_value, page_of, percent, plot_of, span
+from scansmith.evaluate.reader_study.statistics import (
     ALPHA,
     Answers,
     Proportion,
@@ -39,7 +39,7 @@ def score_study(
     """Score answer sheets; writes `score.json`, `score.md` and `score.png` to `out`.
 
     Args:
-        answers: a CSV of each reader (`reader_answers.read_sheets`).
+        answers: a CSV of each reader (`answers.read_sheets`).
         seed: of the resamplings for the intervals of kappa.
     Returns:
         What score.json holds.

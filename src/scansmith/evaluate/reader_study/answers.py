@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scansmith.data.layouts_base import read_json
-from scansmith.evaluate.reader_cases import SIDES
+from scansmith.evaluate.reader_study.cases import SIDES
 from scansmith.scan import DataError, Problem
 
 _PREFIX = "answers-"

@@ -5,8 +5,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from skimage.feature import match_template
 
-from scansmith.evaluate.privacy_cases import Grid, hash_bits
-from scansmith.evaluate.privacy_neighbours import (
+from scansmith.evaluate.privacy.cases import Grid, hash_bits
+from scansmith.evaluate.privacy.neighbours import (
     flipped,
     flips,
     nearness,

@@ -10,12 +10,12 @@ from scipy.ndimage import shift
 from scansmith.data.phantom import make_phantom
 from scansmith.data.write import open_writer
 from scansmith.evaluate import audit
-from scansmith.evaluate import privacy_statistics as statistics
-from scansmith.evaluate.privacy import measured
-from scansmith.evaluate.privacy_cases import lay_out, trace
-from scansmith.evaluate.privacy_lines import Sides, lines_of
-from scansmith.evaluate.privacy_pairs import case_rows
-from scansmith.evaluate.privacy_verdict import judge
+from scansmith.evaluate.privacy import statistics
+from scansmith.evaluate.privacy.audit import measured
+from scansmith.evaluate.privacy.cases import lay_out, trace
+from scansmith.evaluate.privacy.lines import Sides, lines_of
+from scansmith.evaluate.privacy.pairs import case_rows
+from scansmith.evaluate.privacy.verdict import judge
 from scansmith.evaluate.view import Shared, View
 from scansmith.labels.table import KNOWN
 from scansmith.scan import DataError, Scan

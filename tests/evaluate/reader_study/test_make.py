@@ -13,11 +13,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scansmith.evaluate.reader_cases import choose, open_sets
-from scansmith.evaluate.reader_grid import Shape, common_grid, fit_greys, spread_slices, upright
-from scansmith.evaluate.reader_options import StudyOptions
-from scansmith.evaluate.reader_pages import Pages
-from scansmith.evaluate.reader_study import make_study
+from scansmith.evaluate.reader_study.cases import choose, open_sets
+from scansmith.evaluate.reader_study.grid import (
+    Shape,
+    common_grid,
+    fit_greys,
+    spread_slices,
+    upright,
+)
+from scansmith.evaluate.reader_study.make import make_study
+from scansmith.evaluate.reader_study.options import StudyOptions
+from scansmith.evaluate.reader_study.pages import Pages
 from scansmith.evaluate.view import AXES, View
 from scansmith.scan import DataError, RunError, SettingsError
 

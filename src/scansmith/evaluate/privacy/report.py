@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from scansmith.evaluate.pictures import encoded
-from scansmith.evaluate.privacy_pairs import pose_words
-from scansmith.evaluate.privacy_verdict import words_of
+from scansmith.evaluate.privacy.pairs import pose_words
+from scansmith.evaluate.privacy.verdict import words_of
 from scansmith.evaluate.report import environment
 from scansmith.io.atomic import write_bytes
 
@@ -31,7 +31,7 @@ def write_page(path: Path, found: dict[str, Any], pictures: Mapping[str, bytes])
         {**row, "picture": encoded(png), "turned": pose_words(row["poses"][0])}
         for row, png in zip(found["pairs"], pictures.values(), strict=False)
     ]
-    page = environment().get_template("audit.html.j2")
+    page = environment("evaluate/privacy").get_template("audit.html.j2")
     text = page.render(
         a=found,
         words=words_of(found["settings"]),

@@ -7,7 +7,7 @@ from typing import Any
 
 from scipy.stats import norm
 
-from scansmith.evaluate.privacy_lines import ALPHA
+from scansmith.evaluate.privacy.lines import ALPHA
 
 #: A pass is given only where a set that leans as much as this as a whole would not have passed.
 NOTICED = {"share": 0.85, "auc": 0.75}
@@ -52,7 +52,7 @@ def judge(lines: dict[str, Found], tests: Found, metadata: Found) -> Found:
     """Verdict, reasons, and what is needed where there is too little.
 
     Args:
-        lines: name -> what `privacy_lines.measure` returned.
+        lines: name -> what `lines.measure` returned.
         tests: what `exchange_tests` returned.
         metadata: what `metadata.scan_folder` returned.
     """

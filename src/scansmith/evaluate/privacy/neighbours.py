@@ -14,7 +14,7 @@ from itertools import chain, combinations, product
 
 import numpy as np
 
-from scansmith.evaluate.privacy_cases import Grid
+from scansmith.evaluate.privacy.cases import Grid
 
 #: Real cases that a query is aligned with on the fine grid, and queries that a real case is.
 CANDIDATES, BACKWARD = 8, 3

@@ -11,7 +11,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from scansmith.data.write import open_writer
-from scansmith.evaluate.metadata import scan_folder
+from scansmith.evaluate.privacy.metadata import scan_folder
 from scansmith.labels.table import LabelTable
 from scansmith.scan import Scan
 

@@ -10,9 +10,9 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import rankdata
 
-from scansmith.evaluate import privacy_statistics as statistics
-from scansmith.evaluate.privacy_cases import Layout, Trace, hash_bits
-from scansmith.evaluate.privacy_neighbours import LEAST_DISTANCE, Nearness, flips, nearness
+from scansmith.evaluate.privacy import statistics
+from scansmith.evaluate.privacy.cases import Layout, Trace, hash_bits
+from scansmith.evaluate.privacy.neighbours import LEAST_DISTANCE, Nearness, flips, nearness
 from scansmith.evaluate.spread import generator
 
 #: Chance of a false alarm over all cases and lines together.

@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import binomtest, hypergeom
 from sklearn.metrics import roc_auc_score
 
-from scansmith.evaluate import privacy_statistics as statistics
-from scansmith.evaluate.privacy_statistics import nearer_to_train, ranked
+from scansmith.evaluate.privacy import statistics
+from scansmith.evaluate.privacy.statistics import nearer_to_train, ranked
 
 INF = np.inf
 

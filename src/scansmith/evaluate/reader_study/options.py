@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from scansmith.evaluate.reader_statistics import LEAST_CASES
+from scansmith.evaluate.reader_study.statistics import LEAST_CASES
 from scansmith.scan import RunError, SettingsError
 
 
@@ -17,7 +17,7 @@ class StudyOptions:
         cases: pictures in all, half of them real.
         dims: 2: one slice each, PNG. 3: volumes, NIfTI.
         modalities: which to show; empty: all that both sets have.
-        window: (low, high) in the images' units; None: see `reader_grid.fit_greys`.
+        window: (low, high) in the images' units; None: see `grid.fit_greys`.
         lesion: names of structures; slices with most of them are shown. None: found by name.
         per_case: slices of one case at most.
         readers: how many answer sheets.

@@ -11,8 +11,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from scansmith.evaluate.pictures import encoded
-from scansmith.evaluate.reader_grid import Common, Greys, upright
-from scansmith.evaluate.reader_pictures import GAP, film, plain_png
+from scansmith.evaluate.reader_study.grid import Common, Greys, upright
+from scansmith.evaluate.reader_study.pictures import GAP, film, plain_png
 from scansmith.io.atomic import write_bytes
 
 COLUMNS = ("case", "answer", "comment")
@@ -52,17 +52,17 @@ class Pages:
             "volumes": self.grid.dims == 3,
             "has_page": self.has_page,
         }
-        self._write(folder / "INSTRUCTIONS.md", "reader_instructions.md.j2", told)
+        self._write(folder / "INSTRUCTIONS.md", "instructions.md.j2", told)
         if self.has_page:
             depth, height, width = self.grid.shape
             step = self.grid.spacing_mm
             size = {"depth": depth, "height": height, "width": width, "tall": step[1] / step[2]}
             study = {"names": self.names, "films": self.films, "gap": GAP, **size}
-            self._write(folder / "study.html", "reader_study.html.j2", {**told, "study": study})
+            self._write(folder / "study.html", "study.html.j2", {**told, "study": study})
 
     def _write(self, path: Path, template: str, values: dict[str, object]) -> None:
         environment = Environment(
-            loader=PackageLoader("scansmith", "evaluate"),
+            loader=PackageLoader("scansmith", "evaluate/reader_study"),
             autoescape=template.endswith(".html.j2"),
             undefined=StrictUndefined,
             trim_blocks=True,

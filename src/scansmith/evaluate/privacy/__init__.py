@@ -1,0 +1,1 @@
+"""Privacy: does a synthetic data set give away the patients that its generator learned from?"""

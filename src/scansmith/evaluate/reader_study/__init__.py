@@ -1,0 +1,1 @@
+"""Reader studies: can experts tell synthetic scans from real ones?"""
