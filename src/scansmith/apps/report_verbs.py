@@ -34,7 +34,7 @@ def report(
 
     Each part may be left out, one at least has to be there; what is missing is told.
     """
-    from scansmith.studies.study_report import Parts, write_report
+    from scansmith.studies.report.write import Parts, write_report
 
     parts = Parts(study, tuple(evaluations or ()), tuple(audits or ()), reader_study)
     found = write_report(parts, out)

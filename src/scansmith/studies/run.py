@@ -14,8 +14,8 @@ from scansmith.studies.downstream_report import as_markdown, rows_csv, save_plot
 from scansmith.studies.judge import Judging, judge_generators
 from scansmith.studies.place import Place, check_seeds
 from scansmith.studies.repeat import command_of
+from scansmith.studies.report.write import Parts, write_report
 from scansmith.studies.spec import Analysis, Segmenters, Spec, find_spec
-from scansmith.studies.study_report import Parts, write_report
 from scansmith.train.checkpoint import write_json
 
 

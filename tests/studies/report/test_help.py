@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from scansmith.studies.help_verdict import help_of, overall, sentence
-from scansmith.studies.report_verdicts import faithful_word, verdicts
+from scansmith.studies.report.help import help_of, overall, sentence
+from scansmith.studies.report.verdicts import faithful_word, verdicts
 from scansmith.studies.spec import Arm, Generator, Segmenters, Spec
 
 REAL = [0.5, 0.6, 0.7, 0.8]

@@ -19,7 +19,7 @@ from scansmith.evaluate.privacy.verdict import words_of
 from scansmith.evaluate.report import PICTURES, digest, environment
 from scansmith.io.atomic import write_bytes
 from scansmith.studies.downstream_report import GREY, MARGIN
-from scansmith.studies.help_verdict import signed
+from scansmith.studies.report.help import signed
 
 _MOST_ROWS = 3
 _MOST_PAIRS = 3  # of each line of evidence
@@ -45,7 +45,7 @@ def write_page(path: Path, found: dict[str, Any], folders: Mapping[str, Path]) -
         folders: of the parts, for their pictures.
     """
     found = json.loads(json.dumps(found))
-    page = environment("studies").get_template("study_report.html.j2")
+    page = environment("studies/report").get_template("study.html.j2")
     text = page.render(
         r=found,
         chip_of=_CHIPS,

@@ -28,9 +28,9 @@ from scansmith.evaluate.spread import LEVEL, RESAMPLES
 from scansmith.io.atomic import write_bytes
 from scansmith.scan import SettingsError
 from scansmith.studies.downstream_report import MARGIN, Found
-from scansmith.studies.help_verdict import help_of, judged_arms
-from scansmith.studies.report_parts import Reader
-from scansmith.studies.report_verdicts import faithful_word, verdicts
+from scansmith.studies.report.help import help_of, judged_arms
+from scansmith.studies.report.parts import Reader
+from scansmith.studies.report.verdicts import faithful_word, verdicts
 from scansmith.studies.spec import AS_LONG, Spec
 
 FORMAT = 1
@@ -62,7 +62,7 @@ def write_report(parts: Parts, out: Path | str) -> dict[str, Any]:
         SettingsError: no part is given, or `out` is a file.
         DataError: a folder does not hold what it should; all that do not are named.
     """
-    from scansmith.studies.study_report_page import write_page
+    from scansmith.studies.report.page import write_page
 
     out = Path(out)
     if not (parts.study or parts.evaluations or parts.audits or parts.reader_study):

@@ -21,10 +21,10 @@ from scansmith.scan import DataError, SettingsError
 from scansmith.studies import judge
 from scansmith.studies.downstream import Place
 from scansmith.studies.judge import Judging, judge_generators
+from scansmith.studies.report.page import pairs_of, samples_of
+from scansmith.studies.report.write import Parts, write_report
 from scansmith.studies.run import run_study
 from scansmith.studies.spec import find_spec
-from scansmith.studies.study_report import Parts, write_report
-from scansmith.studies.study_report_page import pairs_of, samples_of
 from scansmith.workflow import prepare
 
 TINY = """

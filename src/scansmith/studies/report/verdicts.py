@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scansmith.evaluate.faithfulness import LEAST_DICE
-from scansmith.studies.help_verdict import overall, sentence
+from scansmith.studies.report.help import overall, sentence
 
 HELPS = {
     "helps": "Yes, on these patients",

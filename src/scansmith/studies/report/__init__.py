@@ -1,0 +1,1 @@
+"""One report on synthetic data: does it help, is it faithful, does it leak, can experts tell?"""
