@@ -20,8 +20,9 @@ def test_a_pasted_lesion_is_the_donors_and_the_only_one(cases):
     donors = cases.with_region("inside")
     donor = cases.views[donors[0]]
     recipient = next(case for case in cases.views if case.case != donor.case)
-    made = pasted(recipient, donor, CHANGES["as it is"], cases)
-    whole = calibration.largest_lesion(donor, (2,))
+    change, _ = CHANGES["as it is"]
+    made = pasted(recipient, donor, change, cases)
+    whole = calibration.lesions(donor, (2,))[0]
     there = made.labels == 2
     assert there.sum() == whole.sum()
     np.testing.assert_array_equal(made.image[0][there], donor.image[0][whole])
@@ -31,7 +32,8 @@ def test_a_pasted_lesion_is_the_donors_and_the_only_one(cases):
 @pytest.mark.parametrize("how", CHANGES)
 def test_each_change_leaves_a_lesion(cases, how):
     donor, recipient = (cases.views[n] for n in cases.with_region("inside")[:2])
-    made = pasted(recipient, donor, CHANGES[how], cases)
+    change, keep = CHANGES[how]
+    made = pasted(recipient, donor, change, cases, keep=keep)
     assert (made.labels == 2).sum() >= 40
     assert np.isfinite(made.image).all()
 
@@ -42,6 +44,24 @@ def test_the_inside_finds_what_the_box_does_not(cases):
     assert found["inside"]["called"] == found["inside"]["pasted"]
     assert found["inside"]["nearest to the donor"] == found["inside"]["pasted"]
     assert found["lesion"]["called"] < found["inside"]["called"]
+
+
+def test_a_lesion_pasted_beside_a_larger_one_is_found_too(cases):
+    lesion = cases.layout.shared.lesion
+    sizes = {
+        n: calibration.lesions(cases.views[n], lesion)[0].sum() for n in cases.with_region("inside")
+    }
+    recipient = max(sizes, key=sizes.get)
+    tried = (
+        pasted(cases.views[recipient], cases.views[n], lambda patch: patch, cases, keep=True)
+        for n in sizes
+        if n != recipient
+    )
+    pieces = next(found for one in tried if len(found := calibration.lesions(one, lesion)) > 1)
+    assert pieces[0].sum() == sizes[recipient] > pieces[1].sum()  # the largest is its own
+    found = calibration.found_pastes(cases, most=4)["as it is, beside the recipient's own"]
+    assert found["inside"]["pasted"] >= 3
+    assert found["inside"]["called"] == found["inside"]["pasted"]
 
 
 def test_strangers_are_seldom_called(cases):

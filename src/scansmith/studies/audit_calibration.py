@@ -5,7 +5,7 @@
 Real patients are dealt out in thirds, many times: a third stands for synthetic cases, and owes
 nothing to the others, so every copy that is called is a false alarm. Then lesions of some patients
 are pasted into scans of others, as they are, mirrored, noisy, brighter, blurred, eroded, larger or
-turned, and looked for. Both for the box round the largest lesion and for its inside
+turned, and looked for. Both for the boxes round lesions and for their insides
 (`scansmith.evaluate.privacy.cases`).
 """
 
@@ -26,12 +26,11 @@ from scansmith.evaluate.privacy.cases import (
     LEAST_INSIDE,
     Layout,
     Trace,
-    largest_lesion,
     lay_out,
+    lesions,
     trace,
 )
-from scansmith.evaluate.privacy.lines import ALPHA, LINES
-from scansmith.evaluate.privacy.neighbours import nearness
+from scansmith.evaluate.privacy.lines import ALPHA, LINES, Pieces
 from scansmith.evaluate.view import View, files_of, oriented, share, view
 from scansmith.io import read_scan
 from scansmith.io.atomic import write_bytes
@@ -76,18 +75,21 @@ def _turned(patch: Patch) -> Patch:
     return _each(patch, lambda x: turn(x, 1, "nearest"), lambda m: turn(m, 0, "constant"))
 
 
-#: What may be done to a lesion that is pasted.
-CHANGES: Mapping[str, Callable[[Patch], Patch]] = {
-    "as it is": lambda patch: patch,
-    "mirrored": lambda patch: (patch[0][..., ::-1], patch[1][..., ::-1]),
-    "noise of 20 % of its sd": _noisy,
-    "1.3 times as bright, and 20 more": lambda patch: (1.3 * patch[0] + 20, patch[1]),
-    "blurred (sd 0.7 pixels)": lambda patch: _each(
-        patch, lambda x: ndimage.gaussian_filter(x, (0, 0.7, 0.7))
-    ),
-    "without its outermost pixels": _eroded,
-    "10 % larger": _larger,
-    "turned by 10 degrees": _turned,
+def _blurred(patch: Patch) -> Patch:
+    return _each(patch, lambda x: ndimage.gaussian_filter(x, (0, 0.7, 0.7)))
+
+
+#: What may be done to a lesion that is pasted, and whether the recipient's own stay labelled.
+CHANGES: Mapping[str, tuple[Callable[[Patch], Patch], bool]] = {
+    "as it is": (lambda patch: patch, False),
+    "as it is, beside the recipient's own": (lambda patch: patch, True),
+    "mirrored": (lambda patch: (patch[0][..., ::-1], patch[1][..., ::-1]), False),
+    "noise of 20 % of its sd": (_noisy, False),
+    "1.3 times as bright, and 20 more": (lambda patch: (1.3 * patch[0] + 20, patch[1]), False),
+    "blurred (sd 0.7 pixels)": (_blurred, False),
+    "without its outermost pixels": (_eroded, False),
+    "10 % larger": (_larger, False),
+    "turned by 10 degrees": (_turned, False),
 }
 
 
@@ -126,45 +128,61 @@ class Cases:
         return [n for n, case in enumerate(self.traces) if name in case.coarse]
 
 
-def distances(
-    queries: Sequence[Trace], references: Sequence[Trace], name: str, layout: Layout
-) -> np.ndarray:
-    """Of each query to each reference of another patient, (n, m)."""
-    own, other = (np.array([case.patient for case in each]) for each in (queries, references))
-    found = nearness(
-        [case.coarse[name] for case in queries],
-        [case.coarse[name] for case in references],
-        ([case.fine[name] for case in queries], [case.fine[name] for case in references]),
-        layout.grid(name),
-        barred=own[:, None] == other[None],
-        backward=False,
-    )
-    return found.distances
+@dataclass(frozen=True)
+class Pairs:
+    """What cases have of a region beside what others have: distances, and of whom both are."""
+
+    distances: np.ndarray
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    @staticmethod
+    def of(queries: Sequence[Trace], references: Sequence[Trace], name: str, at: Layout) -> Pairs:
+        """A patient is not compared with itself."""
+        own, other = Pieces.of(queries, name), Pieces.of(references, name)
+        found = own.distances(other, at.grid(name), same=True).distances
+        return Pairs(found, own.patients, other.patients)
+
+    def among(self, rows: Sequence[str], columns: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+        """Of the rows of some patients to the nearest of each of others; and whose each row is."""
+        at = [np.isin(one, some) for one, some in ((self.rows, rows), (self.columns, columns))]
+        own = tuple(np.array(self.columns)[at[1]])
+        left = self.distances[np.ix_(*at)]
+        return statistics.by_patient(left, own, tuple(columns)), list(np.array(self.rows)[at[0]])
+
+    def limit(self, patients: Sequence[str], looks: int) -> float:
+        """The audit's limit of a gap, of real patients, for so many things looked at."""
+        to_others, own = self.among(patients, patients)
+        each = statistics.by_patient(to_others.T, tuple(own), tuple(patients)).T
+        return statistics.gap_limit(statistics.gaps(each), looks * len(LINES), ALPHA)
 
 
 def false_alarms(cases: Cases, deals: int = DEALS, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Region -> cases, and the share of deals in which a stranger was called a copy.
+    """Region -> patients, and the share of deals in which a stranger was called a copy.
 
-    In deals of all cases, and ("few") of as many as `FEW` names, drawn anew for each deal.
+    In deals of all patients, and ("few") of as many as `FEW` names, drawn anew for each deal.
     """
     rows: dict[str, dict[str, Any]] = {}
     for name in REGIONS:
         some = [cases.traces[n] for n in cases.with_region(name)]
-        if len(some) < LEAST_CASES:
+        patients = np.array(sorted({case.patient for case in some}))
+        if len(patients) < LEAST_CASES:
             continue
-        all_pairs, rng = distances(some, some, name, cases.layout), np.random.default_rng(seed)
+        pairs, rng = Pairs.of(some, some, name, cases.layout), np.random.default_rng(seed)
 
-        def alarms(size: int, pairs: np.ndarray = all_pairs, rng: Any = rng) -> float:
+        def alarms(
+            size: int, pairs: Pairs = pairs, rng: Any = rng, patients: np.ndarray = patients
+        ) -> float:
             called = []
             for _ in range(deals):
-                order = rng.permutation(len(pairs))[:size]
+                order = rng.permutation(patients)[:size].tolist()
                 made, real = order[: size // 3], order[size // 3 :]
-                limit = _limit(pairs[np.ix_(real, real)], len(made))
-                called.append((statistics.gaps(pairs[np.ix_(made, real)]) > limit).any())
+                found, looked = pairs.among(made, real)
+                called.append((statistics.gaps(found) > pairs.limit(real, len(looked))).any())
             return float(np.mean(called))
 
-        few = {size: alarms(size) for size in FEW if size < len(some)}
-        rows[name] = {"cases": len(some), "false alarms": alarms(len(some)), "few": few}
+        few = {size: alarms(size) for size in FEW if size < len(patients)}
+        rows[name] = {"cases": len(some), "false alarms": alarms(len(patients)), "few": few}
     return rows
 
 
@@ -172,57 +190,81 @@ def found_pastes(cases: Cases, most: int = PASTED, seed: int = 0) -> dict[str, d
     """Change -> region -> lesions pasted, called copies, and nearest to their donor."""
     order = np.random.default_rng(seed).permutation(len(cases.views))
     third = len(order) // 3
+    recipients = [int(n) for n in order[:third]]
     donors = [int(n) for n in order[third:] if "inside" in cases.traces[n].coarse]
+    whose = {cases.views[n].patient for n in recipients}
+    donors = [n for n in donors if cases.views[n].patient not in whose]
     real = [cases.traces[n] for n in donors]
-    among = {name: distances(real, real, name, cases.layout) for name in REGIONS}
+    among = {name: Pairs.of(real, real, name, cases.layout) for name in REGIONS}
     rows = {}
-    for how, change in CHANGES.items():
-        pairs = zip(order[:third], donors[:most], strict=False)
-        made = {
-            donor: trace(pasted(cases.views[one], cases.views[donor], change, cases), cases.layout)
-            for one, donor in pairs
-        }
-        rows[how] = {name: _told(made, donors, real, among[name], name, cases) for name in REGIONS}
+    for how, (change, keep) in CHANGES.items():
+        made = [
+            (donor, pasted(cases.views[one], cases.views[donor], change, cases, keep=keep))
+            for one, donor in zip(recipients, donors[:most], strict=False)
+        ]
+        traced = [(cases.views[n].patient, trace(one, cases.layout)) for n, one in made]
+        rows[how] = {name: _told(traced, real, among[name], name, cases) for name in REGIONS}
     return rows
 
 
-def pasted(recipient: View, donor: View, change: Callable[[Patch], Patch], cases: Cases) -> View:
-    """A scan whose own lesions are no longer labelled, with another's largest one in it."""
+def pasted(
+    recipient: View,
+    donor: View,
+    change: Callable[[Patch], Patch],
+    cases: Cases,
+    *,
+    keep: bool = False,
+) -> View:
+    """A scan with another's largest lesion in it.
+
+    Args:
+        keep: its own lesions stay labelled, but for those that the pasted one touches.
+    """
     lesion = cases.layout.shared.lesion
-    whole = largest_lesion(donor, lesion)
-    assert whole is not None  # donors have one
+    whole = lesions(donor, lesion)[0]  # donors have one
     assert recipient.labels is not None
     (box,) = ndimage.find_objects(whole.astype(np.uint8))
     patch, mask = change((donor.image[:, *box].astype(np.float32), whole[box]))
     size = recipient.labels.shape
-    keep = tuple(slice(0, n) for n in size)  # what is larger than the scan is cut off
-    patch, mask = patch[:, *keep], mask[keep]
+    fits = tuple(slice(0, n) for n in size)  # what is larger than the scan is cut off
+    patch, mask = patch[:, *fits], mask[fits]
     starts = [min(side.start, n - m) for side, n, m in zip(box, size, mask.shape, strict=True)]
     at = tuple(slice(max(0, a), max(0, a) + m) for a, m in zip(starts, mask.shape, strict=True))
     image, labels = recipient.image.astype(np.float32), recipient.labels.copy()
-    labels[np.isin(labels, lesion)] = 0
+    own, there = np.isin(labels, lesion), np.zeros(size, bool)
+    there[at] = mask
+    if keep:
+        touched = ndimage.binary_propagation(
+            ndimage.binary_dilation(there) & own, np.ones((3, 3, 3)), mask=own
+        )
+        own = touched
+    labels[own] = 0
     image[:, *at] = np.where(mask, patch, image[:, *at])
     labels[at] = np.where(mask, lesion[0], labels[at])
     return replace(recipient, image=image, labels=labels)
 
 
 def _told(
-    made: Mapping[int, Trace], donors: Sequence[int], real: Sequence[Trace], among: np.ndarray,
-    name: str, cases: Cases,
-) -> dict[str, int]:  # fmt: skip
-    own = {donor: case for donor, case in made.items() if name in case.coarse}
-    across = distances(list(own.values()), real, name, cases.layout)
-    nearest = [donors[n] for n in across.argmin(axis=1)]
+    made: Sequence[tuple[str, Trace]], real: Sequence[Trace], among: Pairs, name: str, cases: Cases
+) -> dict[str, int]:
+    """Of cases with their donor's patient: a case is called by any of its lesions."""
+    patients = tuple(dict.fromkeys(case.patient for case in real))
+    looked = sum(len(case.coarse.get(name, ())) for _, case in made)
+    limit, found = among.limit(patients, looked), {"pasted": 0, "called": 0, "nearest": 0}
+    for donor, case in made:
+        if name not in case.coarse:
+            continue
+        across, _ = Pairs.of([case], real, name, cases.layout).among([case.patient], patients)
+        called = statistics.gaps(across) > limit
+        nearest = [patients[n] == donor for n in across.argmin(axis=1)]
+        found["pasted"] += 1
+        found["called"] += bool(called.any())
+        found["nearest"] += any(nearest)
     return {
-        "pasted": len(own),
-        "called": int((statistics.gaps(across) > _limit(among, len(own))).sum()),
-        "nearest to the donor": sum(a == b for a, b in zip(nearest, own, strict=True)),
+        "pasted": found["pasted"],
+        "called": found["called"],
+        "nearest to the donor": found["nearest"],
     }
-
-
-def _limit(among: np.ndarray, queries: int) -> float:
-    """The audit's limit of a gap, with as many looks as it has."""
-    return statistics.gap_limit(statistics.gaps(among), queries * len(LINES), ALPHA)
 
 
 def study(data: Path, lesion: Sequence[str] | None = None) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 Whole images lie on one grid in millimetres, each round its own centre. Where the sets' fields of
 view differ too much for that (a set whose spacing was lost), each field of view is stretched onto
-the grid instead. The lesion is the largest connected piece in a box half as large again; its inside
-is that piece alone, all else made its mean, in its own box: of a lesion that was pasted into
-another patient only this is the same.
+the grid instead. A lesion is one of the four largest connected pieces in a box half as large again;
+its inside is that piece alone, all else made its mean, in its own box: of a lesion that was pasted
+into another patient only this is the same.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from scansmith.evaluate.windows import Window
 _CLIP = (0.5, 99.5)
 _AROUND = 1.5  # the lesion's crop, in lengths of its box
 _LEAST_CROP = 6.0  # voxels
+#: Largest lesions of a case that are compared; one pasted beside its own may not be the largest.
+MOST_LESIONS = 4
 #: Voxels of a lesion whose inside is compared: a few voxels are alike by chance.
 LEAST_INSIDE = 40
 # Fields of view that differ by more than this along an axis were not scanned alike.
@@ -83,16 +85,17 @@ class Trace:
     """What is kept of a case.
 
     Attributes:
-        coarse, fine: float32 (C, D, H, W) of each region, "whole" and, if it has one, "lesion" and,
-            if that is large enough, "inside".
+        coarse, fine: float32 (C, D, H, W) of each region: of "whole" one, of "lesion" one for each
+            lesion, the largest first, of "inside" those of the lesions that are large enough. A
+            region of which there is none is not there.
         embedding: (d,) radiomics-like features, or those of a feature network.
         frequencies: (n, n, n) or (1, n, n) lowest cosine frequencies, for the perceptual hash.
     """
 
     case: str
     patient: str
-    coarse: dict[str, np.ndarray] = field(repr=False)
-    fine: dict[str, np.ndarray] = field(repr=False)
+    coarse: dict[str, list[np.ndarray]] = field(repr=False)
+    fine: dict[str, list[np.ndarray]] = field(repr=False)
     embedding: np.ndarray = field(repr=False)
     frequencies: np.ndarray = field(repr=False)
 
@@ -123,14 +126,18 @@ def lay_out(
 
 def trace(case: View, layout: Layout) -> Trace:
     """Reduce one case to what is compared."""
-    fine = {"whole": whole_on(case, layout.whole.fine, layout.extent_mm)}
-    piece = largest_lesion(case, layout.shared.lesion)
-    if piece is not None:
-        fine["lesion"] = on_grid(_clipped(case.image), *lesion_box(piece), layout.lesion.fine)
-        if piece.sum() >= LEAST_INSIDE:
-            fine["inside"] = inside_on(case, piece, layout.lesion.fine)
-    coarse = {name: _coarser(image, layout.grid(name).coarse) for name, image in fine.items()}
-    frequencies = np.mean([_frequencies(channel) for channel in fine["whole"]], axis=0)
+    pieces, shape, clipped = lesions(case, layout.shared.lesion), layout.lesion.fine, _clipped(case)
+    found = {
+        "whole": [whole_on(case, layout.whole.fine, layout.extent_mm)],
+        "lesion": [on_grid(clipped, *lesion_box(piece), shape) for piece in pieces],
+        "inside": [inside_on(case, p, shape) for p in pieces if p.sum() >= LEAST_INSIDE],
+    }
+    fine = {name: images for name, images in found.items() if images}
+    coarse = {
+        name: [_coarser(image, layout.grid(name).coarse) for image in images]
+        for name, images in fine.items()
+    }
+    frequencies = np.mean([_frequencies(channel) for channel in fine["whole"][0]], axis=0)
     return Trace(case.case, case.patient, coarse, fine, _embedding(case, layout), frequencies)
 
 
@@ -140,7 +147,7 @@ def whole_on(
     """The whole image on a grid of this shape, float32 (C, *shape)."""
     size = np.array(case.image.shape[1:], float)
     extent = size if extent_mm is None else np.array(extent_mm) / np.array(case.spacing_mm)
-    return on_grid(_clipped(case.image), size / 2 - 0.5, extent, shape)
+    return on_grid(_clipped(case), size / 2 - 0.5, extent, shape)
 
 
 def on_grid(
@@ -154,12 +161,13 @@ def on_grid(
     return resample_image(image, axes, surroundings(image))
 
 
-def largest_lesion(case: View, lesion: tuple[int, ...]) -> np.ndarray | None:
-    """The largest connected piece of lesion, bool (D, H, W); None without one."""
+def lesions(case: View, lesion: tuple[int, ...]) -> list[np.ndarray]:
+    """The largest connected pieces of lesion, each bool (D, H, W), the largest first."""
     pieces, _ = label(lesion_mask(case, lesion), np.ones((3, 3, 3)))
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
-    return None if sizes.max() < LEAST_VOXELS else pieces == int(np.argmax(sizes))
+    order = np.argsort(-sizes, kind="stable")[:MOST_LESIONS]
+    return [pieces == number for number in order if sizes[number] >= LEAST_VOXELS]
 
 
 def lesion_box(piece: np.ndarray, around: float = _AROUND) -> tuple[np.ndarray, np.ndarray]:
@@ -224,7 +232,8 @@ def _coarser(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return on_grid(image, size / 2 - 0.5, size, shape)
 
 
-def _clipped(image: np.ndarray) -> np.ndarray:
+def _clipped(case: View) -> np.ndarray:
+    image = case.image
     low, high = np.percentile(image, _CLIP, axis=(1, 2, 3), keepdims=True)
     return np.clip(image.astype(np.float32), low, np.maximum(high, low + 1e-6), dtype=np.float32)
 

@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import rankdata
 
 from scansmith.evaluate.privacy import statistics
-from scansmith.evaluate.privacy.cases import Layout, Trace, hash_bits
+from scansmith.evaluate.privacy.cases import Grid, Layout, Trace, hash_bits
 from scansmith.evaluate.privacy.neighbours import LEAST_DISTANCE, Nearness, flips, nearness
 from scansmith.evaluate.spread import generator
 
@@ -36,18 +36,21 @@ class Sides:
 
 @dataclass(frozen=True)
 class Line:
-    """Distances of one line of evidence.
+    """Distances of one line of evidence, of whole cases or of each of their lesions.
 
     Attributes:
-        synthetic: distances of the synthetic cases `rows` to the real cases `columns`.
-        real: distances of those real cases to each other; a patient to itself is inf.
-        to_synthetic: of each of those real cases to the nearest synthetic case.
+        rows, columns: the case of each thing that is compared, synthetic and real.
+        pieces: the number of each in its case, of rows and of columns.
+        synthetic: distances of `rows` to `columns`.
+        real: distances of `columns` to each other; a patient to itself is inf.
+        to_synthetic: of each of `columns` to the nearest of `rows`.
         patients: names, each once; `trained` says on which side each is.
     """
 
     name: str
     rows: np.ndarray
     columns: np.ndarray
+    pieces: tuple[np.ndarray, np.ndarray]
     synthetic: Nearness
     real: np.ndarray
     to_synthetic: np.ndarray
@@ -56,7 +59,7 @@ class Line:
     trained: np.ndarray
 
     def to_patients(self) -> np.ndarray:
-        """Distance of each synthetic case to the nearest case of each patient."""
+        """Distance of each of `rows` to the nearest of each patient."""
         return statistics.by_patient(self.synthetic.distances, self.own, self.patients)
 
     def among_patients(self) -> np.ndarray:
@@ -73,46 +76,91 @@ def lines_of(sides: Sides, layout: Layout, advance: Advance) -> list[Line]:
     """Measure every line that there is data for."""
     found = []
     for name in ALIGNED:
-        rows = np.array([name in case.coarse for case in sides.synthetic])
-        columns = np.array([name in case.coarse for case in sides.real])
+        made = sum(name in case.coarse for case in sides.synthetic)
         patients = [
             len(
                 {
-                    case.patient
-                    for case, here in zip(sides.real, columns & side, strict=True)
-                    if here
+                    c.patient
+                    for c, here in zip(sides.real, side, strict=True)
+                    if here and name in c.coarse
                 }
             )
             for side in (sides.trained, ~sides.trained)
         ]
-        if name != "whole" and min(rows.sum(), *patients) < LEAST:
-            continue
-        found.append(
-            _aligned_line(
-                name, sides, np.flatnonzero(rows), np.flatnonzero(columns), layout, advance
-            )
-        )
+        if name == "whole" or min(made, *patients) >= LEAST:
+            found.append(_aligned_line(name, sides, layout, advance))
     return [*found, _feature_line(sides)]
 
 
-def _aligned_line(
-    name: str, sides: Sides, rows: np.ndarray, columns: np.ndarray, layout: Layout, advance: Advance
-) -> Line:
-    made, real = [sides.synthetic[i] for i in rows], [sides.real[i] for i in columns]
-    grid = layout.grid(name)
-    coarse = [[case.coarse[name] for case in side] for side in (made, real)]
-    fine = [[case.fine[name] for case in side] for side in (made, real)]
-    total = len(made) + len(real)
-    across = nearness(
-        coarse[0], coarse[1], (fine[0], fine[1]), grid,
-        advance=lambda done: advance(done, total, f"neighbours, {name}"),
+@dataclass(frozen=True)
+class Pieces:
+    """What cases have of a region, one after the other.
+
+    Attributes:
+        case, number: of each, the case and its number there.
+        patients: whose it is.
+        coarse, fine: its images.
+    """
+
+    case: np.ndarray
+    number: np.ndarray
+    patients: tuple[str, ...]
+    coarse: list[np.ndarray]
+    fine: list[np.ndarray]
+
+    @staticmethod
+    def of(cases: Sequence[Trace], region: str) -> Pieces:
+        """All of a region in these cases; cases without it are left out."""
+        found = [
+            (n, k) for n, one in enumerate(cases) for k in range(len(one.coarse.get(region, ())))
+        ]
+        return Pieces(
+            np.array([n for n, _ in found], int),
+            np.array([k for _, k in found], int),
+            tuple(cases[n].patient for n, _ in found),
+            [cases[n].coarse[region][k] for n, k in found],
+            [cases[n].fine[region][k] for n, k in found],
+        )
+
+    def distances(
+        self,
+        other: Pieces,
+        grid: Grid,
+        *,
+        same: bool = False,
+        advance: Callable[[int], None] | None = None,
+    ) -> Nearness:
+        """Of each to each of the other's.
+
+        Args:
+            same: both are of the real cases, where a patient is not compared with itself.
+        """
+        more: dict[str, Any] = {"barred": _equal(self.patients, other.patients), "backward": False}
+        more = (more if same else {}) | ({"advance": advance} if advance else {})
+        images = self.fine, other.fine
+        return nearness(self.coarse, other.coarse, images, grid, **more)
+
+
+def _aligned_line(name: str, sides: Sides, layout: Layout, advance: Advance) -> Line:
+    made, real = Pieces.of(sides.synthetic, name), Pieces.of(sides.real, name)
+    grid, total = layout.grid(name), len(made.case) + len(real.case)
+    across = made.distances(
+        real, grid, advance=lambda done: advance(done, total, f"neighbours, {name}")
+    )
+    among = real.distances(
+        real, grid, same=True,
+        advance=lambda done: advance(len(made.case) + done, total, f"neighbours, {name}"),
     )  # fmt: skip
-    among = nearness(
-        coarse[1], coarse[1], (fine[1], fine[1]), grid,
-        barred=_same_patient(real), backward=False,
-        advance=lambda done: advance(len(made) + done, total, f"neighbours, {name}"),
-    )  # fmt: skip
-    return _line(name, sides, rows, columns, across, among.distances, across.to_reference())
+    to_synthetic = across.to_reference()
+    return _line(
+        name,
+        sides,
+        (made.case, real.case),
+        (made.number, real.number),
+        across,
+        among.distances,
+        to_synthetic,
+    )
 
 
 def _feature_line(sides: Sides) -> Line:
@@ -125,19 +173,22 @@ def _feature_line(sides: Sides) -> Line:
     across, among = (np.maximum(cdist(x, real), LEAST_DISTANCE) for x in (made, real))
     among[_same_patient(sides.real)] = np.inf
     everything = Nearness(across, np.ones(across.shape, bool), {})
-    rows, columns = np.arange(len(made)), np.arange(len(real))
-    return _line("features", sides, rows, columns, everything, among, across.min(axis=0))
+    cases = np.arange(len(made)), np.arange(len(real))
+    only = np.zeros(len(made), int), np.zeros(len(real), int)
+    return _line("features", sides, cases, only, everything, among, across.min(axis=0))
 
 
 def _line(
-    name: str, sides: Sides, rows: np.ndarray, columns: np.ndarray,
+    name: str, sides: Sides, cases: tuple[np.ndarray, np.ndarray],
+    pieces: tuple[np.ndarray, np.ndarray],
     across: Nearness, among: np.ndarray, to_synthetic: np.ndarray,
 ) -> Line:  # fmt: skip
+    rows, columns = cases
     own = tuple(sides.real[i].patient for i in columns)
     side = dict(zip(own, sides.trained[columns].tolist(), strict=True))
     patients = tuple(side)
     trained = np.array([side[name] for name in patients])
-    return Line(name, rows, columns, across, among, to_synthetic, own, patients, trained)
+    return Line(name, rows, columns, pieces, across, among, to_synthetic, own, patients, trained)
 
 
 def measure(line: Line, groups: int, tests: int, sd: dict[str, float], seed: int) -> dict[str, Any]:
@@ -164,7 +215,8 @@ def measure(line: Line, groups: int, tests: int, sd: dict[str, float], seed: int
     rows = statistics.nearer_to_train(statistics.ranked(to_patients), trained)
     real_rows = statistics.nearer_to_train(statistics.ranked(among), trained)
     return {
-        "cases": len(line.rows),
+        "cases": len(np.unique(line.rows)),
+        "compared": len(line.rows),
         "patients": {"train": int(trained.sum()), "holdout": int((~trained).sum())},
         "nearest_median": thinned,
         "nearer_to_train": statistics.share_with_interval(rows, sd["share"], groups),
@@ -265,5 +317,9 @@ def hashes(sides: Sides) -> dict[str, Any]:
 
 
 def _same_patient(cases: Sequence[Trace]) -> np.ndarray:
-    names = np.array([case.patient for case in cases])
-    return names[:, None] == names[None]
+    names = [case.patient for case in cases]
+    return _equal(names, names)
+
+
+def _equal(first: Sequence[str], second: Sequence[str]) -> np.ndarray:
+    return np.array(first)[:, None] == np.array(second)[None]

@@ -12,8 +12,8 @@ from scansmith.evaluate.pictures import Picture, strip
 from scansmith.evaluate.privacy.cases import (
     Layout,
     inside_on,
-    largest_lesion,
     lesion_box,
+    lesions,
     on_grid,
     whole_on,
 )
@@ -42,6 +42,7 @@ def case_rows(
             distances = line.synthetic.distances[row]
             at = [_nearest(distances, side) for side in (trained, ~trained)]
             real = [int(line.columns[place]) for place in at]
+            pieces = [int(line.pieces[0][row]), *(int(line.pieces[1][place]) for place in at)]
             nearer = bool(distances[at[0]] <= distances[at[1]])
             found: Row = {
                 "line": line.name,
@@ -55,6 +56,7 @@ def case_rows(
                 "too_near": bool(own_gaps[row] > limit),
                 "hash_bits": int(hashes[number, real[0]]),
                 "numbers": [int(number), real[0], real[1] - members],
+                "pieces": pieces,
                 "poses": [_pose(line.synthetic.poses.get((row, place))) for place in at],
             }
             rows.append(found)
@@ -84,12 +86,19 @@ def pair_pictures(
     for number, row in enumerate(rows, 1):
         cases = [read(side, row["numbers"][side]) for side in range(3)]
         shape = _large(layout, row["line"])
-        grids = [_grid_of(case, layout, row["line"], shape) for case in cases]
+        pieces = [
+            _piece_of(case, layout, row["line"], piece)
+            for case, piece in zip(cases, row["pieces"], strict=True)
+        ]
+        grids = [
+            _grid_of(case, piece, layout, row["line"], shape)
+            for case, piece in zip(cases, pieces, strict=True)
+        ]
         grid = layout.grid(row["line"])
         for side, pose in enumerate(row["poses"], 1):
             grids[side] = _turned(grids[side], pose, np.array(shape) / np.array(grid.fine))
         middle = shape[0] // 2
-        size = _step_mm(cases[0], layout, row["line"])
+        size = _step_mm(cases[0], pieces[0], layout, row["line"])
         pictures = [
             _picture(case.case, image[:, middle], size)
             for case, image in zip(cases, grids, strict=True)
@@ -119,11 +128,16 @@ def _large(layout: Layout, line: str) -> tuple[int, int, int]:
     return layout.grid(line).fine[0], _PIXELS, _PIXELS
 
 
-def _grid_of(case: View, layout: Layout, line: str, shape: tuple[int, int, int]) -> np.ndarray:
-    if line == "whole":
+def _piece_of(case: View, layout: Layout, line: str, number: int) -> np.ndarray | None:
+    """The lesion that was compared, bool (D, H, W); None: the whole case was."""
+    return None if line == "whole" else lesions(case, layout.shared.lesion)[number]
+
+
+def _grid_of(
+    case: View, piece: np.ndarray | None, layout: Layout, line: str, shape: tuple[int, int, int]
+) -> np.ndarray:
+    if piece is None:
         return whole_on(case, shape, layout.extent_mm)
-    piece = largest_lesion(case, layout.shared.lesion)
-    assert piece is not None  # it was traced
     if line == "inside":
         return inside_on(case, piece, shape)
     return on_grid(case.image.astype(np.float32), *lesion_box(piece), shape)
@@ -138,13 +152,13 @@ def _turned(image: np.ndarray, pose: Row | None, ratio: np.ndarray) -> np.ndarra
     return flipped(moved, tuple(pose["flip"]))
 
 
-def _step_mm(case: View, layout: Layout, line: str) -> tuple[float, float]:
-    if line == "whole" and layout.extent_mm is not None:
+def _step_mm(
+    case: View, piece: np.ndarray | None, layout: Layout, line: str
+) -> tuple[float, float]:
+    if piece is None and layout.extent_mm is not None:
         return layout.extent_mm[1] / _PIXELS, layout.extent_mm[2] / _PIXELS
     extent = np.array(case.image.shape[1:], float)
-    if line != "whole":
-        piece = largest_lesion(case, layout.shared.lesion)
-        assert piece is not None
+    if piece is not None:
         extent = lesion_box(piece, 1.0)[1] if line == "inside" else lesion_box(piece)[1]
     h, w = (extent * np.array(case.spacing_mm))[1:] / _PIXELS
     return float(h), float(w)

@@ -82,11 +82,13 @@ def _copies(lines: dict[str, Found]) -> list[str]:
     found = []
     for name in sorted(DECIDING & lines.keys(), reverse=True):
         line = lines[name]
-        count = line["copies"]["train"]
+        count, things = line["copies"]["train"], "lesions"
+        if line["compared"] == line["cases"]:
+            things = "cases"
         if count:
             found.append(
-                f"{count} of {line['cases']} synthetic cases are nearer to one training patient "
-                f"than strangers ever are ({WORDS[name]})."
+                f"{count} of {line['compared']} synthetic {things} are nearer to one training "
+                f"patient than strangers ever are ({WORDS[name]})."
             )
     return found
 
