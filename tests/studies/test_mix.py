@@ -6,15 +6,12 @@ import math
 from collections import Counter
 from fractions import Fraction
 
-import numpy as np
 import pytest
-import torch
 
-from scansmith.evaluate.augment import Augmentation
-from scansmith.evaluate.segmentation import Labelled, SegmenterNumbers, train_segmenter
 from scansmith.scan import DataError, SettingsError
 from scansmith.settings import load_settings
-from scansmith.studies.mix import Favour, Plan, enhanced, favoured, mixed
+from scansmith.studies.mix import Plan
+from scansmith.studies.mixed import mixed
 from scansmith.studies.spec import find_spec
 
 SLICES = 244 * 55  # x1 of the registered multimodal paper's published code
@@ -240,106 +237,6 @@ def test_a_plan_is_read_from_a_file_and_its_mistakes_are_told():
     assert plan == Plan(real=0.1, synthetic=3, order="synthetic-first")
     with pytest.raises(SettingsError, match="real"):
         load_settings(Plan, sets=["real=1.5"])
-
-
-def flat(count, value=0.0):
-    """Samples whose pixels say who they are."""
-    images = [np.full((1, 8, 8), value + n, np.float32) for n in range(count)]
-    return Labelled(images, [np.full((8, 8), n % 2, np.uint8) for n in range(count)])
-
-
-def test_a_batch_shows_the_samples_that_the_mix_names():
-    sources = {"real": flat(4), "synthetic": flat(8, 100.0)}
-    mix = Plan(synthetic=1).mix(4, 16, seed=0, synthetic=8)
-    draw = mixed(mix, sources, batch=4)
-    for step in range(1, 5):
-        batch = draw(step)
-        wanted = [100.0 * (source == "synthetic") + n for source, n in mix.step(step, 4)]
-        assert batch.image[:, 0, 0, 0].tolist() == wanted
-        assert batch.labels[:, 0, 0].tolist() == [n % 2 for n in batch.samples]
-        assert list(zip(batch.cases, batch.samples, strict=True)) == mix.step(step, 4)
-    assert batch.image.dtype == torch.float32
-    assert batch.labels.dtype == torch.int64
-
-
-def test_lesions_are_drawn_more_often_and_each_source_keeps_its_share():
-    # Real samples 1 and 3, and every second synthetic one, show structure 1 (see `flat`).
-    sources = {"real": flat(4), "synthetic": flat(8, 100.0)}
-    plan = Plan(synthetic=1).mix(4, 400, seed=0, synthetic=8)
-    draw = mixed(plan, sources, 4, Favour((1,), 0.75))
-    alike = mixed(plan, sources, 4)
-    for step in range(1, 101):
-        batch, before = draw(step), alike(step)
-        assert batch.cases == before.cases  # who a sample is of stays
-        assert (batch.labels.flatten(1) == 1).any(dim=1).sum() >= 3
-        synthetic = {n for source, n in plan.step(step, 4) if source == "synthetic"}
-        assert synthetic <= set(plan.used["synthetic"])
-        assert torch.equal(batch.image, draw(step).image)  # a function of the step alone
-
-
-def test_a_step_that_lacks_lesions_gets_them_of_the_same_source_or_stays():
-    rng = np.random.default_rng(0)
-    step = [("real", 0), ("synthetic", 5), ("real", 1), ("real", 2)]
-    # One of four shows it (real 1), two are wanted: the last that lacks it is exchanged.
-    found = favoured(step, {"real": [1], "synthetic": []}, 2, rng)
-    assert found == [("real", 0), ("synthetic", 5), ("real", 1), ("real", 1)]
-    assert favoured(step, {"real": [1], "synthetic": []}, 1, rng) == step  # enough already
-    # No synthetic sample shows it, so that three of four is all that there can be.
-    found = favoured(step, {"real": [1], "synthetic": []}, 4, rng)
-    assert found == [("real", 1), ("synthetic", 5), ("real", 1), ("real", 1)]
-
-
-def test_enhanced_copies_are_of_the_real_samples_in_use_and_stay_as_they_are():
-    rng = np.random.default_rng(0)
-    images = [rng.normal(10 * n, 1, (1, 8, 8)).astype(np.float32) for n in range(6)]
-    real = Labelled(images, [np.full((8, 8), n, np.uint8) for n in range(6)])
-    mix = Plan(real=0.5, enhanced=1).mix(6, 12, seed=0)
-    relit = Augmentation(moved=0, gain=0, offset=0.1, noise=0)
-    torch.manual_seed(1)
-    copies = enhanced(real, mix, relit)
-    after = torch.rand(1)
-    torch.manual_seed(1)
-    assert torch.equal(after, torch.rand(1))  # chance of the training is left alone
-    assert len(copies) == 6
-    # Labels name the originals: the three in use, twice each, in turn.
-    assert [int(label[0, 0]) for label in copies.labels] == [*mix.used["real"]] * 2
-    for copy, label in zip(copies.images, copies.labels, strict=True):
-        original = images[label[0, 0]]
-        assert copy.shape == original.shape
-        assert 0 < abs(copy - original).max() <= 0.1 * original.std(ddof=1) + 1e-5
-    again = enhanced(real, mix, relit)
-    assert all(np.array_equal(a, b) for a, b in zip(copies.images, again.images, strict=True))
-    assert not np.array_equal(copies.images[0] - copies.images[3], np.zeros((1, 8, 8)))
-
-
-def test_a_segmenter_that_is_stopped_goes_on_with_the_mix_as_if_it_was_not(tmp_path):
-    sources = {"real": flat(4), "synthetic": flat(4, 50.0)}
-    numbers = SegmenterNumbers(base=2, depth=1, ema=0, device="cpu", threads=1)
-
-    def train(run, samples):
-        return train_segmenter(
-            samples,
-            dims=2,
-            structures=("background", "odd"),
-            channels=1,
-            steps=6,
-            seed=0,
-            numbers=numbers,
-            run=run,
-        )
-
-    draw = mixed(Plan(synthetic=1, order="synthetic-first").mix(4, 12, seed=0), sources, 2)
-
-    def until_four(step):
-        if step == 4:
-            raise KeyboardInterrupt
-        return draw(step)
-
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "stopped", until_four)
-    stopped = train(tmp_path / "stopped", draw).network.state_dict()
-    whole = train(tmp_path / "whole", draw).network.state_dict()
-    assert all(torch.equal(stopped[name], whole[name]) for name in whole)
 
 
 def test_shares_of_a_pool_are_kept_in_an_unfinished_epoch():

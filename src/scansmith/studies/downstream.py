@@ -44,7 +44,8 @@ from scansmith.studies.counterparts import (
 )
 from scansmith.studies.label_sampling import LabelSampling
 from scansmith.studies.leakage import check_leakage
-from scansmith.studies.mix import Favour, Mix, enhanced, mixed
+from scansmith.studies.mix import Mix
+from scansmith.studies.mixed import Favour, enhanced, mixed
 from scansmith.studies.place import Place
 from scansmith.studies.spec import COPIES, MEANS, Arm, Spec
 from scansmith.synthesize.source import Sources
