@@ -1,4 +1,4 @@
-"""Mixing plans: the counts of every row of the papers' tables, what is drawn when, resuming."""
+"""Mixing plans: the counts of every row of the papers' tables, what is drawn when."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from scansmith.scan import DataError, SettingsError
 from scansmith.settings import load_settings
 from scansmith.studies.mix import Plan
-from scansmith.studies.mixed import mixed
 from scansmith.studies.spec import find_spec
 
 SLICES = 244 * 55  # x1 of the registered multimodal paper's published code
@@ -226,10 +225,6 @@ def test_what_cannot_be_mixed_is_refused():
         Plan(synthetic=2).mix(5, 10, 0, synthetic=9)
     with pytest.raises(SettingsError, match="draw 10, expected 0 to 9"):
         Plan().mix(5, 10, 0).at(10)
-    with pytest.raises(DataError, match="found 2 real samples, expected 3"):
-        mixed(Plan().mix(3, 6, 0), {"real": flat(2)}, 2)
-    with pytest.raises(DataError, match="found no synthetic samples, expected 3"):
-        mixed(Plan(synthetic=1).mix(3, 6, 0), {"real": flat(3)}, 2)
 
 
 def test_a_plan_is_read_from_a_file_and_its_mistakes_are_told():

@@ -8,6 +8,7 @@ import torch
 
 from scansmith.evaluate.augment import Augmentation
 from scansmith.evaluate.segmentation import Labelled, SegmenterNumbers, train_segmenter
+from scansmith.scan import DataError
 from scansmith.studies.mix import Plan
 from scansmith.studies.mixed import Favour, enhanced, favoured, mixed
 
@@ -30,6 +31,13 @@ def test_a_batch_shows_the_samples_that_the_mix_names():
         assert list(zip(batch.cases, batch.samples, strict=True)) == mix.step(step, 4)
     assert batch.image.dtype == torch.float32
     assert batch.labels.dtype == torch.int64
+
+
+def test_sources_have_as_many_samples_as_the_mix_was_planned_for():
+    with pytest.raises(DataError, match="found 2 real samples, expected 3"):
+        mixed(Plan().mix(3, 6, 0), {"real": flat(2)}, 2)
+    with pytest.raises(DataError, match="found no synthetic samples, expected 3"):
+        mixed(Plan(synthetic=1).mix(3, 6, 0), {"real": flat(3)}, 2)
 
 
 def test_lesions_are_drawn_more_often_and_each_source_keeps_its_share():
