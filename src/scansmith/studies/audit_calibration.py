@@ -152,9 +152,8 @@ class Pairs:
 
     def limit(self, patients: Sequence[str], looks: int) -> float:
         """The audit's limit of a gap, of real patients, for so many things looked at."""
-        to_others, own = self.among(patients, patients)
-        each = statistics.by_patient(to_others.T, tuple(own), tuple(patients)).T
-        return statistics.gap_limit(statistics.gaps(each), looks * len(LINES), ALPHA)
+        to_others, _ = self.among(patients, patients)
+        return statistics.gap_limit(statistics.gaps(to_others), looks * len(LINES), ALPHA)
 
 
 def false_alarms(cases: Cases, deals: int = DEALS, seed: int = 0) -> dict[str, dict[str, Any]]:

@@ -162,12 +162,19 @@ def on_grid(
 
 
 def lesions(case: View, lesion: tuple[int, ...]) -> list[np.ndarray]:
-    """The largest connected pieces of lesion, each bool (D, H, W), the largest first."""
+    """The largest connected pieces of lesion, each bool (D, H, W), the largest first.
+
+    Beside the largest those alone that are large enough to be compared inside: the box round a
+    speck shows next to nothing, and one is like another.
+    """
     pieces, _ = label(lesion_mask(case, lesion), np.ones((3, 3, 3)))
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     order = np.argsort(-sizes, kind="stable")[:MOST_LESIONS]
-    return [pieces == number for number in order if sizes[number] >= LEAST_VOXELS]
+    least = [LEAST_VOXELS, *[LEAST_INSIDE] * (len(order) - 1)]
+    return [
+        pieces == number for number, few in zip(order, least, strict=True) if sizes[number] >= few
+    ]
 
 
 def lesion_box(piece: np.ndarray, around: float = _AROUND) -> tuple[np.ndarray, np.ndarray]:
