@@ -217,6 +217,22 @@ def test_copies_of_real_cases_are_pointed_out(real: Path, tmp_path: Path) -> Non
     assert evaluate(real, real, tmp_path / "out", limit=2, pairs="none")["pairs"]["count"] == 0
 
 
+def test_a_frame_round_what_was_scanned_is_told(real, tmp_path):
+    framed = {
+        name: tuple(np.pad(array, ((3, 3), (0, 0), (0, 0)), mode="edge") for array in case)
+        for name, case in _numbered(range(6), "made").items()
+    }
+    for found, told in ((evaluate(real, _write(tmp_path / "made", framed), tmp_path / "out"), 1),
+                        (evaluate(real, real, tmp_path / "same"), 0)):  # fmt: skip
+        notes = [note for note in found["notes"] if "field of view" in note]
+        assert len(notes) == told
+    # 20 x 24 pixels of 1.5 x 1 mm; three more on both sides of the last make 30
+    assert (
+        "(30 x 24 and 30 x 30 mm, median)"
+        in evaluate(real, tmp_path / "made", tmp_path / "again")["notes"][-1]
+    )
+
+
 def test_provenance_names_the_pairs_and_keeps_a_patient_from_its_own_copy(
     real: Path, tmp_path: Path
 ) -> None:

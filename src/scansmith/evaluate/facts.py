@@ -15,6 +15,7 @@ from scansmith.evaluate.pictures import Picture
 from scansmith.evaluate.summary import PairRow
 from scansmith.scan import CaseFiles, Problem
 
+_SAME_VIEW = 1.05
 _MUCH_CLIPPED = 0.05
 
 
@@ -82,6 +83,7 @@ def facts(sides: Sides, plan: Plan, options: Options, outcome: Outcome) -> dict[
             *_copy_note(outcome),
             *_resampled_note(outcome),
             *_spacing_note(outcome),
+            *_view_note(outcome),
             *_window_notes(outcome, plan),
         ],
     }
@@ -148,6 +150,23 @@ def _spacing_note(outcome: Outcome) -> list[str]:
             "go on is the grid's."
         )
     return notes
+
+
+def _view_note(outcome: Outcome) -> list[str]:
+    """A set made on a method's grid has a frame that the scans, which vary in size, have not."""
+    views = [
+        np.median([np.multiply(c.shape, c.spacing_mm) for c in side], axis=0)
+        for side in (outcome.real, outcome.synthetic)
+    ]
+    ratio = views[1][1:] / views[0][1:]
+    if ((ratio > 1 / _SAME_VIEW) & (ratio < _SAME_VIEW)).all():
+        return []
+    shown = [" x ".join(f"{side:.0f}" for side in own[1:]) for own in views]
+    return [
+        f"The sets differ in their field of view ({shown[0]} and {shown[1]} mm, median): measures "
+        "of whole images see that, for example as a frame of nothing round what was scanned. Read "
+        "those of the labelled region, or compare with the real scans on the same grid."
+    ]
 
 
 def _window_notes(outcome: Outcome, plan: Plan) -> list[str]:
