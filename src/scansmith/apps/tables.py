@@ -36,16 +36,15 @@ def study_table() -> Table:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
     table.add_column("study", style="cyan", no_wrap=True)
-    for head in ("question", "item", "data it needs", "what is compared"):
-        table.add_column(head, overflow="fold")
+    table.add_column("question; in the papers; data it needs; what is compared", overflow="fold")
     for name in paper_specs():
         spec = find_spec(name)
         of, what = (
             (spec.arms, "segmenter") if isinstance(spec, Spec) else (spec.generators, "generator")
         )
         compared = f"{len(of)} {what}{'s' * (len(of) > 1)}"
-        words = (spec.title, spec.item, spec.data.needs, compared)
-        table.add_row(Text(name), *(Text(word) for word in words))
+        words = [word for word in (spec.item, spec.data.needs, compared) if word]
+        table.add_row(Text(name), Text.assemble(spec.title, "\n", ("; ".join(words), "dim")))
     return table
 
 
