@@ -103,7 +103,7 @@ def test_a_set_that_test_patients_had_a_part_in_is_refused_before_anything_is_tr
     assert not any((tmp_path / name / "classifiers").exists() for name in "abc")
 
 
-def test_scans_without_a_label_file_are_left_out_and_named(root, tmp_path):
+def test_scans_without_a_label_file_are_left_out_and_named(root, done, tmp_path):
     shutil.copytree(root / "raw", tmp_path / "raw")
     store = Store.open(root / "out" / "store")
     silent = store.names("train")[0]
