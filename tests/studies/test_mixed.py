@@ -43,15 +43,15 @@ def test_sources_have_as_many_samples_as_the_mix_was_planned_for():
 def test_lesions_are_drawn_more_often_and_each_source_keeps_its_share():
     # Real samples 1 and 3, and every second synthetic one, show structure 1 (see `flat`).
     sources = {"real": flat(4), "synthetic": flat(8, 100.0)}
-    plan = Plan(synthetic=1).mix(4, 400, seed=0, synthetic=8)
+    plan = Plan(synthetic=1).mix(4, 400, seed=0, synthetic=8)  # 4 of the 8 are in use
     draw = mixed(plan, sources, 4, Favour((1,), 0.75))
     alike = mixed(plan, sources, 4)
     for step in range(1, 101):
         batch, before = draw(step), alike(step)
         assert batch.cases == before.cases  # who a sample is of stays
         assert (batch.labels.flatten(1) == 1).any(dim=1).sum() >= 3
-        synthetic = {n for source, n in plan.step(step, 4) if source == "synthetic"}
-        assert synthetic <= set(plan.used["synthetic"])
+        taken = zip(batch.cases, batch.samples, strict=True)
+        assert {n for source, n in taken if source == "synthetic"} <= set(plan.used["synthetic"])
         assert torch.equal(batch.image, draw(step).image)  # a function of the step alone
 
 

@@ -60,7 +60,7 @@ def add_regions(
     free = (labels == 0) & ~outside
     changed = labels.copy()
     if regions.kind == "foreground":
-        body = _largest_filled(~outside | (labels > 0))
+        body = ndimage.binary_fill_holes(_largest(~outside | (labels > 0)))
         changed[body & (labels == 0)] = first
     elif free.any():
         smooth = _smoothed(image, ~outside, regions.smooth)
@@ -76,10 +76,7 @@ def _inside(image: np.ndarray, rim_mm: float, spacing_mm: Sequence[float]) -> np
     """
     if image.min() == image.max():
         return np.zeros(image.shape, bool)
-    bright = image - image.min() > (threshold_otsu(image) - image.min()) / 2
-    pieces, count = ndimage.label(bright)
-    if count > 1:
-        bright = pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
+    bright = _largest(image - image.min() > (threshold_otsu(image) - image.min()) / 2)
     found = np.zeros_like(bright)
     for piece, kept in zip(bright, found, strict=True):
         filled = np.pad(ndimage.binary_fill_holes(piece), 1)
@@ -88,11 +85,10 @@ def _inside(image: np.ndarray, rim_mm: float, spacing_mm: Sequence[float]) -> np
     return found
 
 
-def _largest_filled(body: np.ndarray) -> np.ndarray:
+def _largest(body: np.ndarray) -> np.ndarray:
+    """The largest connected piece."""
     pieces, count = ndimage.label(body)
-    if count > 1:
-        body = pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
-    return ndimage.binary_fill_holes(body)
+    return pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:])) if count > 1 else body
 
 
 def _smoothed(image: np.ndarray, body: np.ndarray, sd: float) -> np.ndarray:
