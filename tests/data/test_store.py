@@ -157,6 +157,50 @@ def test_a_landmark_keeps_its_place_in_millimetres(
     assert scan.labels[brightest] == 1
 
 
+@pytest.mark.parametrize("size", [(21, 30), (17, 9), (8, 21, 30), (7, 13, 17)])
+def test_a_scan_ends_where_its_source_ends(livers, tmp_path, recipe, size):
+    """What a larger grid has round the scan is no part of the patient, nor of what is written.
+
+    The source has 12 x 16 x 3 voxels (W, H, D). Where the grid is smaller it keeps the middle: of
+    16 rows 13 are left, one less at the front and two less at the back, where the source begins.
+    """
+    plain = recipe(size=size, dims=len(size), needs=(), draws=(Draw(name="any"),))
+    store = prepare(livers, tmp_path / "s", plain, workers=1)
+    scan = store.scan("liver_0", *store.volume("liver_0"))
+    source = read_scan(livers / "imagesTr" / "liver_0_0000.nii.gz")
+    wanted = [min(n, side) for n, side in zip((3, 16, 12)[-len(size) :], size, strict=True)]
+    assert scan.image.shape[1:][::-1][-len(size) :] == tuple(wanted)
+    start = np.linalg.inv(source.affine) @ scan.affine @ [0, 0, 0, 1]
+    first = np.rint(start[:3]).astype(int)
+    np.testing.assert_allclose(start[:3], first, atol=1e-9)
+    box = tuple(slice(f, f + n) for f, n in zip(first, scan.image.shape[1:], strict=True))
+    assert min(first) >= 0
+    if 13 in size:
+        assert first[1] == 2
+    np.testing.assert_allclose(scan.image, source.image[:, *box], atol=450 / 60_000)
+
+
+def test_of_some_slices_the_padding_is_cut_away_too(livers, tmp_path, recipe):
+    store = prepare(livers, tmp_path / "s", recipe(size=(21, 30)), workers=1)
+    image, labels = store.volume("liver_0")
+    whole = store.scan("liver_0", image, labels)
+    one = store.scan("liver_0", image[1:2], labels[1:2], first=1)
+    np.testing.assert_array_equal(one.image, whole.image[..., 1:2])
+    np.testing.assert_allclose(one.affine @ [0, 0, 0, 1], whole.affine @ [0, 0, 1, 1])
+
+
+def test_a_store_that_does_not_tell_what_was_scanned_gives_all_of_its_grid(
+    livers, tmp_path, recipe
+):
+    store = prepare(livers, tmp_path / "s", recipe(size=(21, 30)), workers=1)
+    plain = json.loads((store.path / "store.json").read_text())
+    for case in plain["cases"]:
+        del case["scanned"]
+    (store.path / "store.json").write_text(json.dumps(plain))
+    old = Store.open(store.path)
+    assert old.scan("liver_0", *old.volume("liver_0")).image.shape == (1, 30, 21, 3)
+
+
 def test_a_resized_scan_tells_its_true_spacing(livers, tmp_path, recipe):
     store = prepare(livers, tmp_path / "s", recipe(size=(8, 6), fit="resize"), workers=1)
     case = store.cases["liver_0"]
@@ -192,9 +236,8 @@ def test_background_comes_back_as_zero(folder, tmp_path, recipe):
     plain = recipe(size=(12, 8), intensity=rule, split=(1, 0, 0), needs=(), draws=(Draw(name="x"),))
     store = prepare(folder.root, tmp_path / "s", plain, workers=1)
     scan = store.scan("a", *store.volume("a"))
-    kept = scan.image[0][:, 2:-2]  # H was padded from 8 to 12
-    np.testing.assert_array_equal(kept == 0, image == 0)
-    np.testing.assert_allclose(kept, image, atol=0.01)
+    np.testing.assert_array_equal(scan.image[0] == 0, image == 0)
+    np.testing.assert_allclose(scan.image[0], image, atol=0.01)
 
 
 @pytest.mark.parametrize(

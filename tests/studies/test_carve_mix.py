@@ -116,6 +116,8 @@ def test_the_same_seed_makes_the_same_cases_and_copies_differ():
     assert any(not np.array_equal(a.image, b.image) for a, b in zip(one, other, strict=True))
     assert any(not np.array_equal(a.image, b.image) for a, b in zip(one[:6], one[6:], strict=True))
     assert mix.cases(real, 1, 0)[3].image.tolist() == one[3].image.tolist()
+    later = mix.cases(real, 1, 0, after=1)
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(later, one[6:], strict=True))
 
 
 def test_with_an_organ_the_donor_is_moved_until_the_organs_meet():

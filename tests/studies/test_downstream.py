@@ -114,7 +114,9 @@ def test_fewer_patients_are_the_generators_only_ones(hearts, tmp_path):
     place.store()
     arms = Downstream(place, 0)
     assert len({case.patient for case in arms.real}) == 1
-    assert {case.patient for case in arms.maker("gan").edited(1, 0)} == {arms.real[0].patient}
+    assert {case.patient for case in arms.makers.maker("gan").edited(1, 0)} == {
+        arms.real[0].patient
+    }
 
 
 def test_arms_see_real_samples_as_often_or_take_as_many_steps(hearts, done):
@@ -320,5 +322,5 @@ def test_a_set_on_disk_is_learned_from_unless_a_test_patient_had_a_part_in_it(
     assert found["arms"]["set"]["dice"]["mean"]["mean"] is not None
     assert found["arms"]["leak"]["dice"] is None
     assert "hold something of patients that the study tests on" in found["problems"][0]
-    cases = Downstream(Place(spec, place.data, place.out), 0)._on_disk("ours")
+    cases = Downstream(Place(spec, place.data, place.out), 0).makers.cases("ours", 2)
     assert len(cases) == 2

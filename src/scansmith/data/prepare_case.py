@@ -79,12 +79,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A case on the recipe's grid: raw image float32 (N, C, *S), labels uint8 (N, *S)."""
+    """A case on the recipe's grid: raw image float32 (N, C, *S), labels uint8 (N, *S).
+
+    `scanned` and what follows it are as in `StoredCase`.
+    """
 
     image: np.ndarray
     labels: np.ndarray
     left_out: tuple[int, ...]
     affine: np.ndarray
+    scanned: tuple[tuple[int, int], ...]
     axis_codes: str
     labelled: bool
 
@@ -192,6 +196,7 @@ def to_grid(scan: Scan, task: Task) -> Prepared:
         np.ascontiguousarray(labels),
         left_out,
         affine,
+        tuple(axis.covered for axis in axes[3 - recipe.dims :]),
         axis_codes(scan.affine),
         scan.labels is not None and bool(scan.labels.any()),
     )
@@ -275,6 +280,7 @@ def _describe(prepared: Prepared, task: Task) -> dict[str, Any]:
         "left_out": list(prepared.left_out),
         "grid_mm": [float(depth), float(height), float(width)],
         "affine": prepared.affine.tolist(),
+        "scanned": [list(each) for each in prepared.scanned],
         "axis_codes": prepared.axis_codes,
         "labelled": prepared.labelled,
         "dims": task.recipe.dims,

@@ -42,6 +42,12 @@ class Axis:
         return (self.places >= -0.5) & (self.places <= self.old - 0.5)
 
     @property
+    def covered(self) -> tuple[int, int]:
+        """First and end of the new pixels that lie on the old grid."""
+        (there,) = np.nonzero(self.inside)
+        return int(there[0]), int(there[-1]) + 1
+
+    @property
     def nearest(self) -> np.ndarray:
         """The old pixel nearest to each new one, int (new,)."""
         return np.clip(np.floor(self.places + 0.5).astype(int), 0, self.old - 1)

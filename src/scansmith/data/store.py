@@ -72,6 +72,8 @@ class StoredCase:
             store so that the case is whole.
         grid_mm: one step along D, H, W.
         affine: (4, 4), index (W, H, D) of the prepared grid to millimetres, RAS+.
+        scanned: first and end along each of *S of what the source scan covers; round it the grid is
+            padded. (): the whole grid.
         axis_codes: orientation of the source file, for example "RAS".
         codecs, levels: one for each modality.
         labelled: False if the source has no labels, or nothing is labelled in it.
@@ -85,6 +87,7 @@ class StoredCase:
     left_out: tuple[int, ...]
     grid_mm: tuple[float, float, float]
     affine: np.ndarray
+    scanned: tuple[tuple[int, int], ...]
     axis_codes: str
     codecs: tuple[Codec, ...]
     levels: tuple[Levels, ...]
@@ -96,6 +99,11 @@ class StoredCase:
     def spacing_mm(self) -> tuple[float, ...]:
         """Millimetres of one step along *S: (H, W) or (D, H, W)."""
         return self.grid_mm[3 - self.dims :]
+
+    def cut(self, array: np.ndarray) -> np.ndarray:
+        """An array (..., *S) without the grid's padding round the scan."""
+        box: tuple[Any, ...] = (..., *(slice(first, end) for first, end in self.scanned))
+        return array[box]
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data, for JSON."""
@@ -114,6 +122,7 @@ class StoredCase:
                 "left_out": tuple(plain["left_out"]),
                 "grid_mm": tuple(plain["grid_mm"]),
                 "affine": np.array(plain["affine"], dtype=np.float64),
+                "scanned": tuple((first, end) for first, end in plain.get("scanned", ())),
                 "codecs": tuple(Codec(**codec) for codec in plain["codecs"]),
                 "levels": tuple(Levels(**levels) for levels in plain["levels"]),
             }
@@ -225,8 +234,9 @@ class Store:
     ) -> Scan:
         """A scan from samples on this case's grid: raw units, the source's orientation and values.
 
-        Regions that preparing added to the labels are background in it. Nothing is darker than the
-        case is anywhere: MR has no values below its air.
+        The grid's padding round what the source scan covers is cut away. Regions that preparing
+        added to the labels are background in it. Nothing is darker than the case is anywhere: MR
+        has no values below its air.
 
         Args:
             image: (N, C, *S) in network range.
@@ -239,17 +249,20 @@ class Store:
         """
         stored = self._case(case)
         self._same_grid(case, image, labels, first)
+        image = stored.cut(image)
         raw = np.stack(
             [
                 np.maximum(codec.decode(image[:, c]), low)
                 for c, (codec, low) in enumerate(zip(stored.codecs, self.lowest(case), strict=True))
             ]
         )
+        starts = [begin for begin, _ in stored.scanned] or [0] * stored.dims
         start = stored.affine.copy()
-        start[:3, 3] += (first or 0) * start[:3, 2]
+        start[:3, 3] += start[:3, :3] @ [first or 0, *starts][:-4:-1]
         turned, affine = from_standard(self._as_volume(raw), start, stored.axis_codes)
         values = None
         if labels is not None:
+            labels = stored.cut(labels)
             named = np.where(labels < len(self.table.written.values), labels, 0)
             decoded = self._as_volume(self.table.written.decode(named)[None])[0]
             values, _ = from_standard(decoded, start, stored.axis_codes)

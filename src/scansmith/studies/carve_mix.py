@@ -122,24 +122,26 @@ class CarveMix:
         indices = [tuple(structures.index(name) for name in names) for names in (lesion, organ)]
         return CarveMix(indices[0], indices[1], tuple(spacing_mm))
 
-    def cases(self, real: Sequence[Case], multiple: int, seed: int) -> list[Case]:
+    def cases(self, real: Sequence[Case], multiple: int, seed: int, after: int = 0) -> list[Case]:
         """Each case with lesions of other patients, `multiple` times.
 
         Samples that no lesion could be pasted into are left out. Slices take the donor's slice with
         a lesion that lies nearest in the stack, counted from one end to the other.
 
+        Args:
+            after: multiples that were made before; those that follow them are made.
         Raises:
             DataError: fewer than two patients, or none with a lesion that fits another.
         """
         donors = [case for case in real if np.isin(case.labels, self.lesion).any()]
         made = []
-        for copy in range(multiple):
+        for copy in range(after, after + multiple):
             for place, target in enumerate(real):
                 others = [donor for donor in donors if donor.patient != target.patient]
                 rng = np.random.default_rng([seed, copy, place])
                 found = self._filled(target, others, rng)
                 made += [found] if len(found.image) else []
-        if not made:
+        if not made and not after:
             raise DataError(
                 f"copy-paste: found {len({case.patient for case in real})} patients, "
                 f"{len({case.patient for case in donors})} of them with a lesion, and none that "

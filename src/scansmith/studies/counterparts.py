@@ -115,15 +115,18 @@ class Maker:
             raise DataError("\n".join(f"{run}: {problem}" for problem in problems))
         return Maker(name, run, loaded, own)
 
-    def edited(self, multiple: int, seed: int, most: int | None = None) -> list[Case]:
+    def edited(
+        self, multiple: int, seed: int, most: int | None = None, after: int = 0
+    ) -> list[Case]:
         """Counterparts of the training cases, each map edited once: `multiple` for each of them.
 
         Args:
             most: only so many, the first ones; None: all.
+            after: multiples that were made before; those that follow them are made.
         """
         sources = Sources(self.own, seed)
-        count = multiple * len(sources)
-        numbers = range(count if most is None else min(count, most))
+        first, count = after * len(sources), multiple * len(sources)
+        numbers = range(first, first + (count if most is None else min(count, most)))
         return [self._made(sources, sources.take(number)) for number in numbers]
 
     def reconstructed(self, cases: Sequence[Case], study: Store, seed: int) -> list[Case] | None:

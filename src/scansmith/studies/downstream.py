@@ -15,7 +15,7 @@ by patient. A cell that fails is told and does not keep the others from being do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import cached_property, partial
@@ -30,29 +30,15 @@ from scansmith.evaluate.modality_segmenters import ModalitySegmenters, train_mod
 from scansmith.evaluate.overlap import MEAN, dice, finite_mean
 from scansmith.evaluate.segmentation import Labelled, Samples, Segmenter, train_segmenter
 from scansmith.scan import DataError, ScansmithError, SettingsError
-from scansmith.studies.carve_mix import CarveMix
 from scansmith.studies.cells import Scores, cell, file_name
-from scansmith.studies.counterparts import (
-    Case,
-    ClassMeans,
-    Maker,
-    differences,
-    labelled,
-    real_cases,
-    tells,
-    told_apart,
-)
-from scansmith.studies.label_sampling import LabelSampling
-from scansmith.studies.leakage import check_leakage
+from scansmith.studies.counterparts import Case, labelled, real_cases, told_apart
+from scansmith.studies.makers import Makers
 from scansmith.studies.mix import Mix
 from scansmith.studies.mixed import Favour, enhanced, mixed
 from scansmith.studies.place import Place
-from scansmith.studies.spec import COPIES, MEANS, Arm, Spec
-from scansmith.synthesize.source import Sources
+from scansmith.studies.spec import COPIES, Arm, Spec
 
 Tell = Callable[[str], None]
-ROUNDS = 8
-"""A maker whose cases give too few samples is asked again, so many times at most."""
 
 
 class Downstream:
@@ -63,7 +49,11 @@ class Downstream:
         self.opened = Store.open(place.out / "store")
         self.structures, self.seen_as = told_apart(self.opened.facts.structures)
         self.known("decided_by", self.spec.decided_by)
-        self._made: dict[str, list[Case]] = {}
+
+    @cached_property
+    def makers(self) -> Makers:
+        """Who makes synthetic samples for the arms."""
+        return Makers(self.place, self.opened, self.real, self.seed)
 
     @cached_property
     def real(self) -> list[Case]:
@@ -147,7 +137,9 @@ class Downstream:
         """What an arm learns from, and for how many steps."""
         cases = self.showing(arm)
         real = labelled(cases, self.seen_as)
-        made = self.made(arm, len(real)) if arm.synthetic else Labelled([], [])
+        made = Labelled([], [])
+        if arm.synthetic:
+            made = self.makers.samples(arm.by, arm.plan.sizes(len(real))["synthetic"])
         batch = self.spec.segmenters.batch
         steps = self.steps(arm, len(real))
         whose = [case.patient for case in cases for _ in case.labels]
@@ -191,70 +183,6 @@ class Downstream:
         if told.hold == "real" and sizes["real"]:
             steps *= sum(sizes.values()) / sizes["real"]
         return max(1, round(steps))
-
-    def made(self, arm: Arm, real: int) -> Labelled:
-        """The synthetic samples that an arm may draw on, in rounds of about one a real case."""
-        wanted, rounds = arm.plan.sizes(real)["synthetic"], 1
-        while True:
-            cases = self._cases(arm.by, rounds)
-            found = labelled(cases, self.seen_as)
-            if len(found) >= wanted or rounds >= ROUNDS:
-                return found
-            rounds = min(ROUNDS, max(rounds + 1, -(-wanted * rounds // max(len(found), 1))))
-
-    def _cases(self, by: str, rounds: int) -> list[Case]:
-        key = f"{by} {rounds}"
-        if key not in self._made:
-            self._made[key] = list(self._drawn(by, rounds))
-        return self._made[key]
-
-    def _drawn(self, by: str, rounds: int) -> Sequence[Case]:
-        if by in self.spec.generators:
-            return self.maker(by).edited(rounds, self.seed)
-        if by in self.spec.sets:
-            return self._on_disk(by)
-        if by == COPIES:
-            names = self.opened.facts.structures
-            spacing = next(iter(self.opened.cases.values())).spacing_mm
-            copies = CarveMix.named(names, self.spec.lesion, self.spec.organ, spacing)
-            return copies.cases(self.real, rounds, self.seed)
-        structures = len(self.opened.facts.structures)
-        painter = (
-            ClassMeans.of(self.real, structures) if by == MEANS else LabelSampling.of(self.real)
-        )
-        return [
-            painter.painted(case, np.random.default_rng([self.seed, number]))
-            for number, case in enumerate(self._edited_maps(rounds))
-        ]
-
-    def _on_disk(self, name: str) -> list[Case]:
-        """A synthetic set's cases as the study's store would have them.
-
-        Raises:
-            DataError: a test patient had a part in it, it cannot be told, or it does not fit.
-        """
-        given, store = self.spec.sets[name], self.place.store_of(name)
-        check_leakage(given.path, self.opened, runs=given.runs, learned=given.learned or None)
-        problems = differences(store, self.opened)
-        if problems:
-            raise DataError("\n".join(f"{given.path}: {problem}" for problem in problems))
-        return real_cases(store, "train")
-
-    def _edited_maps(self, rounds: int) -> Iterator[Case]:
-        """The real cases' label maps, edited as the recipe says, under their old images."""
-        sources = Sources(self.opened, self.seed)
-        for number in range(rounds * len(sources)):
-            one = sources.take(number)
-            patient = self.opened.cases[one.case].patient
-            kept = [n for n, labels in enumerate(one.labels) if tells(self.opened, labels)]
-            numbers = tuple(one.first + n for n in kept)
-            yield Case(one.case, patient, one.image[kept], one.labels[kept], numbers)
-
-    def maker(self, generator: str) -> Maker:
-        """A generator's run, refused if it was trained on other patients than this study's."""
-        run = self.place.trained(generator, self.seed)
-        patients = sorted({case.patient for case in self.real})
-        return Maker.of(generator, run, self.opened, patients)
 
     def _sources(self, mix: Mix, real: Labelled, made: Labelled) -> dict[Any, Labelled]:
         found = {"real": real, "synthetic": made}

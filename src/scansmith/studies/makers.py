@@ -1,0 +1,115 @@
+"""Where the synthetic samples of a study's arms come from: who makes them, round after round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from scansmith.data.store import Store
+from scansmith.evaluate.segmentation import Labelled
+from scansmith.scan import DataError
+from scansmith.studies.carve_mix import CarveMix
+from scansmith.studies.counterparts import (
+    Case,
+    ClassMeans,
+    Maker,
+    differences,
+    labelled,
+    real_cases,
+    tells,
+    told_apart,
+)
+from scansmith.studies.label_sampling import LabelSampling
+from scansmith.studies.leakage import check_leakage
+from scansmith.studies.place import Place
+from scansmith.studies.spec import COPIES, MEANS, Spec
+from scansmith.synthesize.source import Sources
+
+ROUNDS = 8
+"""Who gives too few samples is asked again, so many times at most."""
+
+
+class Makers:
+    """The generators of a seed, the sets from elsewhere and the baselines, by name.
+
+    A round is about one synthetic case for each real one. What was made serves every arm.
+
+    Args:
+        store: the study's.
+        real: the cases to learn from.
+    """
+
+    def __init__(self, place: Place[Spec], store: Store, real: Sequence[Case], seed: int):
+        self.place, self.spec, self.store = place, place.spec, store
+        self.real, self.seed = real, seed
+        self._rounds: dict[str, list[Sequence[Case]]] = {}
+
+    def samples(self, by: str, wanted: int) -> Labelled:
+        """So many synthetic samples or more, as long as `ROUNDS` rounds give them."""
+        _, seen_as = told_apart(self.store.facts.structures)
+        rounds = 1
+        while True:
+            found = labelled(self.cases(by, rounds), seen_as)
+            if len(found) >= wanted or rounds >= ROUNDS:
+                return found
+            rounds = min(ROUNDS, max(rounds + 1, -(-wanted * rounds // max(len(found), 1))))
+
+    def cases(self, by: str, rounds: int) -> list[Case]:
+        """What the first rounds gave; those that were not asked for before are made now."""
+        made = self._rounds.setdefault(by, [])
+        while len(made) < rounds:
+            made.append(self._round(by, len(made)))
+        return [case for each in made[:rounds] for case in each]
+
+    def maker(self, generator: str) -> Maker:
+        """A generator's run, refused if it was trained on other patients than this study's."""
+        run = self.place.trained(generator, self.seed)
+        patients = sorted({case.patient for case in self.real})
+        return Maker.of(generator, run, self.store, patients)
+
+    def _round(self, by: str, turn: int) -> Sequence[Case]:
+        """Round 0, 1, ... of one maker."""
+        if by in self.spec.generators:
+            return self.maker(by).edited(1, self.seed, after=turn)
+        if by in self.spec.sets:
+            return [] if turn else self._on_disk(by)
+        if by == COPIES:
+            names = self.store.facts.structures
+            spacing = next(iter(self.store.cases.values())).spacing_mm
+            copies = CarveMix.named(names, self.spec.lesion, self.spec.organ, spacing)
+            return copies.cases(self.real, 1, self.seed, after=turn)
+        structures = len(self.store.facts.structures)
+        painter = (
+            ClassMeans.of(self.real, structures) if by == MEANS else LabelSampling.of(self.real)
+        )
+        return [
+            painter.painted(case, np.random.default_rng([self.seed, number]))
+            for number, case in self._edited_maps(turn)
+        ]
+
+    def _on_disk(self, name: str) -> list[Case]:
+        """A synthetic set's cases as the study's store would have them.
+
+        Raises:
+            DataError: a test patient had a part in it, it cannot be told, or it does not fit.
+        """
+        given, store = self.spec.sets[name], self.place.store_of(name)
+        check_leakage(given.path, self.store, runs=given.runs, learned=given.learned or None)
+        problems = differences(store, self.store)
+        if problems:
+            raise DataError("\n".join(f"{given.path}: {problem}" for problem in problems))
+        return real_cases(store, "train")
+
+    def _edited_maps(self, turn: int) -> Iterator[tuple[int, Case]]:
+        """The real cases' label maps, edited as the recipe says, under their old images.
+
+        Each with the number that it has among those of all rounds.
+        """
+        sources = Sources(self.store, self.seed)
+        for number in range(turn * len(sources), (turn + 1) * len(sources)):
+            one = sources.take(number)
+            patient = self.store.cases[one.case].patient
+            kept = [n for n, labels in enumerate(one.labels) if tells(self.store, labels)]
+            numbers = tuple(one.first + n for n in kept)
+            yield number, Case(one.case, patient, one.image[kept], one.labels[kept], numbers)

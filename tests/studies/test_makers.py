@@ -1,0 +1,69 @@
+"""Who makes synthetic samples: rounds that are made once and go on."""
+
+import numpy as np
+import pytest
+
+from scansmith.data.phantom import write_phantoms
+from scansmith.studies.counterparts import real_cases
+from scansmith.studies.makers import ROUNDS, Makers
+from scansmith.studies.place import Place
+from scansmith.studies.spec import Arm, DataPart, Generator, Spec
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    root = tmp_path_factory.mktemp("makers")
+    write_phantoms(root / "raw", "heart", 4, 1, (32, 32, 8))
+    sets = {"data.size": [32, 32], "data.intensity": "minmax", "data.split": [0.5, 0, 0.5]}
+    small = {"method.base": 4, "method.patch": 4, "train.steps": 1}
+    spec = Spec(
+        title="Hearts",
+        data=DataPart(method="heart-gan", sets={**sets, "method.patch": 4}),
+        generators={"gan": Generator(method="heart-gan", sets=small)},
+        arms={"real": Arm(), "both": Arm(synthetic=1, by="gan")},
+    )
+    return Place(spec, root / "raw", root / "out")
+
+
+@pytest.fixture
+def makers(place):
+    """New ones, that have made nothing yet."""
+
+    def make():
+        store = place.store()
+        return Makers(place, store, real_cases(store, "train"), 0)
+
+    return make
+
+
+@pytest.mark.parametrize("by", ["gan", "class-means"])
+def test_rounds_go_on_where_the_last_one_ended(makers, by):
+    """One round and then two more are the three that are made at once, none of them twice."""
+    stepwise, at_once = makers(), makers()
+    first = stepwise.cases(by, 1)
+    three, again = stepwise.cases(by, 3), at_once.cases(by, 3)
+    assert three[: len(first)] == first  # kept, not made again
+    assert len(three) == 3 * len(first)
+    for one, other in zip(three, again, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.labels, other.labels)
+    assert len({case.image.tobytes() for case in three}) == len(three)
+
+
+def test_the_rounds_of_a_generator_are_what_it_makes_in_one_go(makers):
+    mine = makers()
+    whole = mine.maker("gan").edited(2, 0)
+    for one, other in zip(mine.cases("gan", 2), whole, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+
+
+def test_as_many_samples_as_wanted_are_made_and_no_more_rounds_than_that_takes(makers):
+    mine = makers()
+
+    def of_rounds(rounds):
+        return sum(len(case.labels) for case in mine.cases("class-means", rounds))
+
+    one = len(mine.samples("class-means", 1))
+    assert len(mine.samples("class-means", one)) == one == of_rounds(1)
+    assert len(mine.samples("class-means", one + 1)) == of_rounds(2) > one
+    assert len(mine.samples("class-means", 10**6)) == of_rounds(ROUNDS)
