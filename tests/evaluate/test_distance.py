@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,26 @@ def test_kernel_distance_by_hand() -> None:
     # k(x, y) = (xy + 1)^3 with d = 1. Within {0, 1}: k(0, 1) = 1. Across: (1 + 1 + 1 + 8) / 4.
     a = np.array([[0.0], [1.0]])
     assert kernel_distance(a, a) == pytest.approx(1 + 1 - 2 * 2.75)
+
+
+def test_kernel_distance_of_unequal_numbers_by_hand() -> None:
+    # Within {0, 1, 2}: k(0, 1) = 1, k(0, 2) = 1, k(1, 2) = 27, mean 29 / 3. Across: 1, 1, 1 of 0
+    # and 1, 8, 27 of 1, mean 39 / 6.
+    a, b = np.array([[0.0], [1.0]]), np.array([[0.0], [1.0], [2.0]])
+    assert kernel_distance(a, b) == pytest.approx(1 + 29 / 3 - 2 * 6.5)
+
+
+@pytest.mark.parametrize(("n", "m"), [(7, 12), (12, 7)])
+def test_kernel_distance_of_unequal_numbers_pair_by_pair(n: int, m: int) -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(0, 1, (n, 4)), rng.normal(0.5, 2, (m, 4))
+
+    def kernel(x: np.ndarray, y: np.ndarray) -> float:
+        return (sum(x[i] * y[i] for i in range(4)) / 4 + 1) ** 3
+
+    within = [np.mean([kernel(x, y) for x, y in combinations(own, 2)]) for own in (a, b)]
+    across = np.mean([kernel(x, y) for x in a for y in b])
+    assert kernel_distance(a, b) == pytest.approx(sum(within) - 2 * across)
 
 
 def test_wasserstein_is_the_mean_move() -> None:

@@ -109,7 +109,7 @@ def test_pairs_are_measured_and_the_page_needs_nothing_else(real: Path, tmp_path
     assert words["mean, in pairs", "lesion"] == "differs"  # 5 % of the data range
     assert words["spread, in pairs", "lesion"] == "close"
 
-    assert _without_protocol(found) == []
+    assert _unstated(found) == []
     # The lesion has fewer voxels than mutual information needs; the whole image has 2400.
     assert lesion["mi"]["mean"] is None
     assert found["pairs"]["fidelity"]["ct"]["whole"]["mi"]["mean"] > 0.5
@@ -126,19 +126,49 @@ def test_pairs_are_measured_and_the_page_needs_nothing_else(real: Path, tmp_path
     assert page.count("data:image/png;base64,") > 6 * 4
 
 
-def _without_protocol(found: dict) -> list[str]:
-    """Every number with an interval that does not say by which protocol it was measured."""
+def _unstated(found: dict) -> list[str]:
+    """What the measures of an evaluation leave unsaid, as "where: what".
 
-    def walk(value: object, path: str, stated: bool) -> list[str]:
+    Each has a protocol, an interval, counts of what that was drawn from, the data range of its
+    window, and a reason for what is null. (Only a ratio may be: real patients may not differ.)
+    """
+    said = found["protocols"]
+    lacking = []
+
+    def walk(value: object, path: str, measure: bool) -> None:
         if not isinstance(value, dict):
-            return []
-        stated = stated or value.get("protocol") in found["protocols"]
-        lone = [path] if "interval" in value and not stated else []
-        return lone + [
-            x for key, item in value.items() for x in walk(item, f"{path}/{key}", stated)
-        ]
+            return
+        if value.get("protocol") in said:
+            measure = True
+            if "interval" not in value and "interval" not in value.get("difference", ()):
+                lacking.append(f"{path}: interval")
+            for name, window in found["windows"].items():
+                within = f"/{name}/" in path or f", {name}/" in path
+                if within and value.get("data_range") != window["data_range"]:
+                    lacking.append(f"{path}: data range")
+        if "interval" in value:
+            if not measure:
+                lacking.append(f"{path}: protocol")
+            if not path.endswith(_COUNTED_ABOVE) and not _counted(value):
+                lacking.append(f"{path}: counts")
+        nulls = {key for key, item in value.items() if item is None} - {"ratio"}
+        if measure and nulls and not value.get("reason"):
+            lacking.append(f"{path}: reason of {sorted(nulls)}")
+        for key, item in value.items():
+            walk(item, f"{path}/{key}", measure)
 
-    return walk(found, "", False)
+    walk(found, "", False)
+    return lacking
+
+
+_COUNTED_ABOVE = ("/real_vs_real", "/real_vs_synthetic", "/difference")
+
+
+def _counted(value: dict) -> bool:
+    if "cases" in value:
+        return "patients" in value or value["cases"] == 0
+    sides, counts = ("real", "synthetic"), ("samples", "patients")
+    return all(f"{side}_{count}" in value for side in sides for count in counts)
 
 
 def test_slices_that_do_not_belong_together_are_found_out(real: Path, tmp_path: Path) -> None:
@@ -160,7 +190,7 @@ def test_a_segmenter_is_trained_where_that_is_asked_for(real: Path, tmp_path: Pa
     found = evaluate(real, synthetic, out, faithfulness=True, steps=2)
     assert found["faithfulness"]["facts"]["patients_learned_from"] == 4
     assert set(found["faithfulness"]["structures"]) == {"liver", "tumour"}
-    assert _without_protocol(found) == []
+    assert _unstated(found) == []
     aspects = [v["aspect"] for v in found["verdicts"]]
     assert {"faithfulness of liver", "faithfulness of tumour"} <= set(aspects)
     assert (out / "faithfulness" / "2_steps" / "run.json").is_file()
@@ -196,6 +226,16 @@ def test_two_sets_without_pairs_are_compared_as_sets(real: Path, tmp_path: Path)
     assert "From slice to slice" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_one_synthetic_case_is_measured_and_what_it_cannot_tell_is_said(
+    real: Path, tmp_path: Path
+) -> None:
+    found = evaluate(real, _write(tmp_path / "made", _numbered(range(20, 21))), tmp_path / "out")
+    frechet = found["texture"]["ct"]["whole"]["frechet"]
+    assert frechet["verdict"] in ("close", "differs", "far")
+    assert (frechet["interval"], frechet["synthetic_patients"]) == (None, 1)
+    assert _unstated(found) == []
+
+
 def test_the_same_call_gives_the_same_bytes(real: Path, tmp_path: Path) -> None:
     synthetic = _write(tmp_path / "made", _numbered(range(3, 7)))
     for out in ("one", "two"):
@@ -203,6 +243,7 @@ def test_the_same_call_gives_the_same_bytes(real: Path, tmp_path: Path) -> None:
     for name in ("metrics.json", "report.html"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     found = json.loads((tmp_path / "one" / "metrics.json").read_text())
+    assert _unstated(found) == []
     assert found["real"]["cases_measured"] == found["synthetic"]["cases_measured"] == 3
     assert found["texture"]["ct"]["whole"]["frechet"]["verdict"] is None  # three patients
     assert "3 real patients" in found["texture"]["ct"]["whole"]["frechet"]["reason"]
@@ -214,6 +255,7 @@ def test_copies_of_real_cases_are_pointed_out(real: Path, tmp_path: Path) -> Non
     psnr = found["pairs"]["fidelity"]["ct"]["whole"]["psnr"]
     assert psnr["mean"] is None  # infinite
     assert psnr["left_out"] == 2
+    assert _unstated(found) == []
     assert evaluate(real, real, tmp_path / "out", limit=2, pairs="none")["pairs"]["count"] == 0
 
 
@@ -365,7 +407,7 @@ def test_a_feature_network_adds_its_distance(real: Path, tmp_path: Path) -> None
     assert len(found["network"]["weights_sha256"]) == 64
     assert found["network"]["ct"]["frechet"]["value"] >= 0
     assert "8 voxels" in found["network"]["ct"]["three_planes"]["frechet"]["reason"]  # 5 slices
-    assert _without_protocol(found) == []
+    assert _unstated(found) == []
     assert found["network"]["weights_sha256"][:16] in (tmp_path / "out/report.html").read_text()
 
 
@@ -382,6 +424,7 @@ def test_pictures_without_a_lesion_or_labels_are_compared_too(tmp_path: Path) ->
     assert found["settings"]["lesion"] == []
     assert found["lesions"] == found["structures"] == found["continuity"] == {}
     assert list(found["texture"]["image"]) == ["whole"]
+    assert _unstated(found) == []
 
 
 def test_what_is_not_finite_becomes_null_in_json() -> None:

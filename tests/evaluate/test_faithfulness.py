@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from scansmith.evaluate import faithfulness as judging
 from scansmith.evaluate.cases import CaseMeasures, Plan
 from scansmith.evaluate.facts import Options
 from scansmith.evaluate.faithfulness import Grid, _slices, faithfulness, grid_of, held_out, judged
+from scansmith.evaluate.segmentation import Segmenter
 from scansmith.evaluate.view import Shared, View
 from scansmith.evaluate.windows import Window
 from scansmith.scan import RunError
@@ -90,6 +93,48 @@ def test_labels_beside_what_the_image_shows_are_found_out(run: Path) -> None:
     # Other real cases are another training.
     with pytest.raises(RunError, match=r"samples\.content was"):
         _found(_set("r", 9, 50), _set("s", 4, 100), run)
+
+
+def _bright() -> Segmenter:
+    """A segmenter that takes for disc what is brighter than the middle of the window."""
+    network = torch.nn.Conv2d(1, 2, 1, bias=False)
+    network.weight.data = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1)
+    return Segmenter(network, STRUCTURES)
+
+
+def test_the_numbers_of_a_known_segmenter_by_hand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(judging, "train_segmenter", lambda *_, **__: _bright())
+
+    def bars(name: str, columns: int) -> View:
+        """A bar of 4 x 8 pixels, its label some columns beside it; one of 2 x 8 without a label.
+
+        All slices together: 48 pixels found, 32 labelled, 4 (8 - columns) of them both, so Dice is
+        8 (8 - columns) / 80. (By slices, or without the second slice, it would be another.)
+        """
+        image, labels = np.full((1, 2, 24, 24), 3.0), np.zeros((2, 24, 24), np.uint8)
+        image[0, 0, 8:12, 4:12] = image[0, 1, 8:10, 4:12] = 7
+        labels[0, 8:12, 4 + columns : 12 + columns] = 1
+        return View(name, name, image, labels, (5.0, 1.0, 1.0))
+
+    names = [f"r{n}" for n in range(6)]
+    tested = held_out(names, 0)
+    assert len(tested) == 2
+    real = [bars(name, 0 if name in tested else 6) for name in names]
+    found, _ = _found(real, [bars("s0", 2), bars("s1", 4)], tmp_path)
+    assert {row["case"]: row["dice"]["disc"] for row in found["cases"]} == pytest.approx(
+        {**dict.fromkeys(tested, 0.8), "s0": 0.6, "s1": 0.4}
+    )
+    disc = found["structures"]["disc"]
+    assert (disc["real"]["cases"], disc["synthetic"]["patients"]) == (2, 2)
+    assert disc["real"]["mean"] == pytest.approx(0.8)
+    assert disc["real"]["interval"] == pytest.approx([0.8, 0.8])
+    assert disc["synthetic"]["mean"] == pytest.approx(0.5)
+    assert disc["synthetic"]["interval"] == pytest.approx([0.4, 0.6])  # one of them, twice
+    assert disc["difference"]["value"] == pytest.approx(-0.3)
+    assert disc["difference"]["interval"] == pytest.approx([-0.4, -0.2])
+    assert disc["verdict"] == "differs"  # 0.5 is more than half of 0.8
 
 
 def test_what_cannot_be_judged_says_why(tmp_path: Path) -> None:

@@ -4,34 +4,115 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage, stats
 from skimage.feature import graycomatrix, graycoprops
 
 from scansmith.evaluate.features import (
-    _GLCM,
+    DISTANCES,
     FEATURES,
+    LOG_SIGMAS,
+    _filtered,
     _texture,
     case_features,
     cooccurrence,
     spread_slices,
 )
 
-ANGLES = [0, math.pi / 4, math.pi / 2, 3 * math.pi / 4]
+
+def _peer_matrix(levels: np.ndarray, mask: np.ndarray, distance: int) -> np.ndarray:
+    """scikit-image's co-occurrence: what is outside is a level of its own, which is then dropped.
+
+    It steps to the pixel nearest to the end of a vector: (2, 2) is 2 sqrt 2 long.
+    """
+    shown = np.where(mask, levels, 32)
+    straight = graycomatrix(shown, [distance], [0, math.pi / 2], 33, symmetric=True)
+    slanted = [math.pi / 4, 3 * math.pi / 4]
+    diagonal = graycomatrix(shown, [distance * math.sqrt(2)], slanted, 33, symmetric=True)
+    counts = (straight + diagonal)[:32, :32].sum(axis=(2, 3)).astype(float)
+    return counts / counts.sum()
 
 
-@pytest.mark.parametrize("distance", [1, 2])
+@pytest.mark.parametrize("distance", DISTANCES)
 def test_cooccurrence_is_that_of_scikit_image(distance: int) -> None:
-    levels = np.random.default_rng(0).integers(0, 32, (13, 17))
-    peer = graycomatrix(levels, [distance], ANGLES[:1] + ANGLES[2:3], levels=32, symmetric=True)
-    matrix = cooccurrence(levels, np.ones(levels.shape, bool), distance)
-    assert matrix.sum() == pytest.approx(1)
-    if distance == 1:  # at 2, scikit-image steps to the nearest pixel on a circle, not (2, 2)
-        peer = graycomatrix(levels, [1], ANGLES, levels=32, symmetric=True)
-        expected = peer.sum(axis=3)[:, :, 0] / peer.sum()
-        np.testing.assert_allclose(matrix, expected)
-        shaped = expected[:, :, None, None]
-        named = dict(zip(_GLCM, _texture(matrix), strict=True))
-        for name in _GLCM[:5]:
-            assert named[name] == pytest.approx(graycoprops(shaped, name)[0, 0])
+    rng = np.random.default_rng(0)
+    levels = rng.integers(0, 32, (13, 17))
+    for mask in (np.ones(levels.shape, bool), rng.random(levels.shape) < 0.7):
+        expected = _peer_matrix(levels, mask, distance)
+        np.testing.assert_allclose(cooccurrence(levels, mask, distance), expected)
+
+
+def test_haralick_s_measures_by_hand() -> None:
+    # Level 0 beside level 0 in half of the pairs, 0 beside 2 in the others, counted both ways.
+    matrix = np.zeros((32, 32))
+    matrix[0, 0], matrix[0, 2], matrix[2, 0] = 0.5, 0.25, 0.25
+    # Half of the pairs are 2 apart: contrast 4 / 2, dissimilarity 2 / 2, homogeneity 1/2 + 1/2 / 5.
+    # Energy: sqrt(1/4 + 2 / 16). Levels: mean 1/2, variance (3 * 1/4 + 9/4) / 4 = 3/4;
+    # covariance 1/2 * 1/4 - 1/2 * 3/4 = -1/4. Entropy: 1/2 * 1 bit + 2 * 1/4 * 2 bits.
+    assert _texture(matrix) == pytest.approx([2, 1, 0.6, math.sqrt(3 / 8), -1 / 3, 1.5])
+
+
+def test_haar_bands_by_hand() -> None:
+    # Of a b over c d: horizontal (b + d - a - c) / 4, vertical (c + d - a - b) / 4, diagonal
+    # (a + d - b - c) / 4. The first row and column are repeated above and to the left.
+    bands = _filtered(np.array([[0.0, 4], [8, 28]]))[1]
+    assert bands[0].tolist() == [[0, 2], [0, 6]]
+    assert bands[1].tolist() == [[0, 0], [4, 8]]
+    assert bands[2].tolist() == [[0, 0], [0, 4]]
+
+
+def _expected(scaled: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """Every feature of a slice, 0..1, by scipy, numpy and scikit-image."""
+    found = {}
+
+    def shaped(name: str, values: np.ndarray) -> None:
+        found[f"{name} mean"], found[f"{name} sd"] = values.mean(), values.std()
+        found[f"{name} skewness"] = stats.skew(values)
+        found[f"{name} kurtosis"] = stats.kurtosis(values, fisher=False)
+
+    inside = scaled[mask]
+    shaped("image", inside)
+    places = {"10th percentile": 10, "median": 50, "90th percentile": 90}
+    found |= {f"image {name}": np.percentile(inside, place) for name, place in places.items()}
+    found["image interquartile range"] = stats.iqr(inside)
+    counts = np.histogram(inside, 32, (0, 1))[0]
+    found["image entropy"] = stats.entropy(counts, base=2)
+    found["image uniformity"] = np.sum((counts / counts.sum()) ** 2)
+    levels = np.minimum(np.floor(32 * scaled), 31).astype(int)
+    for distance in DISTANCES:
+        matrix, name = _peer_matrix(levels, mask, distance), f"co-occurrence {distance} px"
+        for prop in ("contrast", "dissimilarity", "homogeneity", "energy", "correlation"):
+            found[f"{name} {prop}"] = graycoprops(matrix[:, :, None, None], prop)[0, 0]
+        found[f"{name} entropy"] = stats.entropy(matrix.ravel(), base=2)
+    for sigma in LOG_SIGMAS:
+        values = sigma**2 * ndimage.gaussian_laplace(scaled, sigma)[mask]
+        shaped(f"LoG {sigma:g} px", values)
+        found[f"LoG {sigma:g} px 10th to 90th percentile"] = stats.iqr(values, rng=(10, 90))
+    around = np.pad(scaled, ((1, 0), (1, 0)), "edge")
+    a, b, c, d = around[:-1, :-1], around[:-1, 1:], around[1:, :-1], around[1:, 1:]
+    bands = {"horizontal": b + d - a - c, "vertical": c + d - a - b, "diagonal": a + d - b - c}
+    for name, band in bands.items():
+        values = band[mask] / 4
+        found[f"wavelet {name} sd"] = values.std()
+        found[f"wavelet {name} kurtosis"] = stats.kurtosis(values, fisher=False)
+    return found
+
+
+def test_every_feature_of_a_texture_by_another_implementation() -> None:
+    rng = np.random.default_rng(3)
+    coarse = ndimage.gaussian_filter(rng.gamma(2, 20, (2, 40, 36)), (0, 1.5, 0.7))
+    image = coarse * 2 + rng.normal(0, 8, coarse.shape) - 60
+    low, high = -8.0, 55.0
+    scaled = np.clip((image - low) / (high - low), 0, 1)
+    assert 0.01 < np.mean(scaled == 0) < 0.2  # some is clipped at both ends
+    assert 0.01 < np.mean(scaled == 1) < 0.2
+    rows, columns = np.mgrid[:40, :36]
+    disc = np.broadcast_to((rows - 18) ** 2 + (columns - 20) ** 2 < 150, image.shape)
+    masks = {"whole": np.ones(image.shape, bool), "disc": disc}
+    found = case_features(image, masks, (low, high))
+    for name, mask in masks.items():
+        for n in (0, 1):
+            expected = _expected(scaled[n], mask[n])
+            assert _named(found[name][n]) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def test_cooccurrence_counts_pairs_inside_the_mask_alone() -> None:
@@ -75,7 +156,20 @@ def test_features_see_the_window_and_not_the_unit() -> None:
 
 def test_a_constant_slice_has_finite_features() -> None:
     masks = {"whole": np.ones((1, 16, 16), bool)}
-    assert np.isfinite(case_features(np.full((1, 16, 16), 3.0), masks, (0.0, 9.0))["whole"]).all()
+    found = _named(case_features(np.full((1, 16, 16), 3.0), masks, (0.0, 9.0))["whole"][0])
+    places = ("mean", "10th percentile", "median", "90th percentile")
+    expected = dict.fromkeys(FEATURES, 0.0) | {f"image {name}": 1 / 3 for name in places}
+    for name in FEATURES:
+        if name.endswith("kurtosis"):
+            expected[name] = 3  # of a Gaussian
+        if name.endswith(("uniformity", "homogeneity", "energy", "correlation")):
+            expected[name] = 1
+    # scipy cuts the Laplacian's kernel off at 4 sigma, so that its sum is not quite 0.
+    cut_off = {
+        name: found.pop(name) for name in FEATURES if name.startswith("LoG") and "mean" in name
+    }
+    assert all(abs(value) < 1e-3 for value in cut_off.values())
+    assert found == pytest.approx({name: expected[name] for name in found}, abs=1e-12)
 
 
 def test_slices_are_spread_over_those_with_enough_of_the_region() -> None:

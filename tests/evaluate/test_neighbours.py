@@ -93,3 +93,7 @@ def test_too_few_samples_or_patients_are_told() -> None:
     assert three["coverage"]["value"] > 0
     assert three["coverage"]["verdict"] is None
     assert "3 real patients" in three["coverage"]["reason"]
+    alone = compare_neighbours(_patients(0, 1, 1), _patients(0, 1, 2, 1), np.random.default_rng(0))
+    assert alone["precision"]["interval"] is None
+    assert alone["precision"]["reason"] == "one patient has no spread between patients"
+    assert "reason" not in alone["coverage"]  # drawn from the real patients

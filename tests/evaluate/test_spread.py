@@ -89,6 +89,15 @@ def test_three_patients_give_no_verdict_but_a_reason() -> None:
     assert "fewer than two samples" in empty["reason"]
 
 
+def test_one_synthetic_patient_gives_no_interval_but_a_reason() -> None:
+    found = compare(_patients(0, 4, 1), _patients(0, 1, 2), wasserstein, generator(0))
+    assert found["verdict"] is not None
+    assert found["interval"] is None
+    assert found["reason"] == "one patient has no spread between patients"
+    both = compare(_patients(0, 3, 1), _patients(0, 1, 2), wasserstein, generator(0))
+    assert both["reason"].startswith("one patient has no spread between patients; 3 real patients")
+
+
 def test_the_same_seed_gives_the_same_numbers_whatever_else_is_measured() -> None:
     sets = _patients(0, 6, 1), _patients(1, 6, 2)
     first = compare(*sets, wasserstein, generator(5, "texture", "ct"))

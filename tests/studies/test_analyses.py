@@ -13,9 +13,10 @@ from scansmith.data.phantom import write_phantoms
 from scansmith.data.store import Store
 from scansmith.methods import find_method
 from scansmith.scan import DataError, RunError, SettingsError
-from scansmith.studies.analyses import KINDS, kind_of, options_of, published
+from scansmith.studies.analyses import KINDS, kind_of, options_of
 from scansmith.studies.run import run_study
 from scansmith.studies.spec import Analysis, Spec, find_spec, paper_specs, words
+from scansmith.studies.tables import published
 from scansmith.train.checkpoint import read_json
 from scansmith.workflow import _stated, method_settings
 
@@ -215,28 +216,28 @@ def test_published_numbers_must_be_of_something_that_is_done(hearts):
 
 
 def test_a_paper_s_number_stands_beside_ours_and_cited_ones_alone():
-    result = {
+    paper = {
         "item": "Table 9",
-        "published": {
-            "data": "d",
-            "measure": "m",
-            "arms": {"ours": {"psnr": 64.72}},
-            "cited": {"theirs": {"psnr": 50.0, "votes": 3.0}},
-        },
-        "rows": {
-            "ours": {"psnr": {"mean": 20.0, "interval": [19.0, 21.0]}},
-            "theirs": {"psnr": {"mean": 1.0, "interval": None}},  # a name that is cited only
-        },
+        "data": "d",
+        "measure": "m",
+        "arms": {"ours": {"psnr": 64.72}, "failed": {"psnr": 3.0}},
+        "cited": {"theirs": {"psnr": 50.0, "votes": 3.0}},
     }
-    assert published(result) == [
+    ours = {
+        "ours": {"psnr": {"mean": 20.0, "interval": [19.0, 21.0]}},
+        "failed": None,
+        "theirs": {"psnr": {"mean": 1.0, "interval": None}},  # a name that is cited only
+    }
+    assert published(paper, ours) == [
         "Table 9, as published. Other data (d): m.",
         "",
         "|  | psnr, paper | psnr, here | votes, paper |",
         "|---|---|---|---|",
         "| ours | 64.72 | 20.00 (19.00 to 21.00) |  |",
+        "| failed | 3 |  |  |",
         "| theirs | 50 |  | 3 |",
-        "",
     ]
+    assert published({"item": "", "data": "", "measure": "", "arms": {}}, {}) == []
 
 
 def test_mistakes_in_a_file_are_told(tmp_path):

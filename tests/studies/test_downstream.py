@@ -14,10 +14,23 @@ from scansmith.apps.cli import app
 from scansmith.data.phantom import write_phantoms
 from scansmith.evaluate.overlap import dice
 from scansmith.scan import RunError, SettingsError
+from scansmith.studies import downstream
 from scansmith.studies.downstream import Downstream, Place
 from scansmith.studies.downstream_report import as_markdown, summarise, verdict
 from scansmith.studies.run import run_study
-from scansmith.studies.spec import Arm, DataPart, Generator, OnDisk, Segmenters, Spec, find_spec
+from scansmith.studies.spec import (
+    LABEL_DICE,
+    LABEL_MSE,
+    Arm,
+    DataPart,
+    Generator,
+    OnDisk,
+    Published,
+    Segmenters,
+    Spec,
+    find_spec,
+)
+from scansmith.studies.tables import cell as written
 from scansmith.synthesize.make import synthesize
 
 TINY = """
@@ -90,7 +103,9 @@ def test_what_is_finished_is_not_done_again(hearts, done):
 def test_a_cell_that_fails_is_told_and_the_others_are_done(hearts, tmp_path):
     spec = find_spec(str(hearts / "tiny.yaml"))
     arms = {"real": Arm(), "copied": Arm(synthetic=1, by="copy-paste")}
-    spec = spec.model_copy(update={"arms": arms, "lesion": ("gall bladder",)})
+    spec = spec.model_copy(
+        update={"arms": arms, "lesion": ("gall bladder",), "published": Published()}
+    )
     told = []
     found = run_study(spec, hearts / "raw", tmp_path / "out", seeds=(0,), tell=told.append)
     assert found["arms"]["real"]["dice"]["mean"]["mean"] is not None
@@ -98,6 +113,42 @@ def test_a_cell_that_fails_is_told_and_the_others_are_done(hearts, tmp_path):
     assert told == found["problems"]
     assert told[0].startswith("copied, seed 0: copy-paste: found gall bladder")
     assert "Not done:" in (tmp_path / "out" / "results.md").read_text()
+
+
+def test_a_fault_that_is_nobody_s_mistake_costs_its_own_cell_alone(hearts, tmp_path, monkeypatch):
+    """A GPU that is full is no error of this package: PyTorch raises a RuntimeError."""
+    spec = find_spec(str(hearts / "tiny.yaml"))
+    arms = {"big": Arm(real=0.5), "real": Arm()}
+    spec = spec.model_copy(update={"arms": arms, "published": Published()})
+    learn = downstream.train_segmenter
+
+    def full(*args, **options):
+        if "big" in str(options["run"]):
+            raise RuntimeError("CUDA out of memory")
+        return learn(*args, **options)
+
+    monkeypatch.setattr(downstream, "train_segmenter", full)
+    found = run_study(spec, hearts / "raw", tmp_path, seeds=(0,), tell=lambda line: None)
+    assert found["problems"] == ["big, seed 0: RuntimeError: CUDA out of memory"]
+    assert found["arms"]["real"]["dice"]["mean"]["mean"] is not None
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_published_numbers_are_of_arms_that_there_are():
+    with pytest.raises(
+        ValueError, match=r"published\.arms: found 'reel', expected one of the arms"
+    ):
+        Spec(arms={"real": Arm()}, published=Published(arms={"reel": {"mean": 0.5}}))
+
+
+def test_the_paper_s_numbers_stand_beside_ours_with_the_spread_of_seeds(hearts, done):
+    text = (hearts / "out" / "results.md").read_text()
+    ours = done["arms"]["both"]
+    mean = written(ours["dice"]["mean"])
+    assert f"|  | mean, paper | mean, here |\n|---|---|---|\n| both | 0.5 | {mean} |" in text
+    one, other = ours["each seed"]
+    assert ours["sd over seeds"] == pytest.approx(abs(one - other) / np.sqrt(2))  # of two values
+    assert f"| {one:.3f}, {other:.3f} | {ours['sd over seeds']:.3f} |" in text
 
 
 def test_a_folder_of_another_study_is_refused(hearts, done):
@@ -172,6 +223,14 @@ def test_a_segmenter_for_each_modality_counts_by_their_mean(tmp_path):
     truth = arms.seen_as[case.labels]
     rows = [dice(truth, said, arms.structures) for said in both.predict(case.image)]
     assert found[case.key]["mean"] == pytest.approx((rows[0]["mean"] + rows[1]["mean"]) / 2)
+    # Label numbers l and l' of each slice: mean (l - l')^2 and 2 sum l l' / sum (l^2 + l'^2).
+    errors, overlaps = [], []
+    for said in both.predict(case.image):
+        for one, other in zip(truth.astype(float), said.astype(float), strict=True):
+            errors.append(((one - other) ** 2).mean())
+            overlaps.append((2 * (one * other).sum() + 1e-5) / ((one**2 + other**2).sum() + 1e-5))
+    assert found[case.key][LABEL_MSE] == pytest.approx(np.mean(errors))
+    assert found[case.key][LABEL_DICE] == pytest.approx(np.mean(overlaps), rel=1e-4)
 
 
 def scores(*values):
@@ -283,7 +342,7 @@ def test_mistakes_of_a_specification_are_told_together(tmp_path):
 
 def test_a_papers_table_has_its_rows():
     table = find_spec("registered-multimodal/table-2")
-    assert len(table.arms) == 25
+    assert len([name for name in table.arms if name.startswith("no ")]) == len(table.arms) - 2 == 25
     assert table.arms["no 25"].order == "synthetic-first"
     assert table.arms["no 20"].plan.sizes(274) == {"real": 274, "synthetic": 0, "enhanced": 219}
 
@@ -317,7 +376,7 @@ def test_a_set_on_disk_is_learned_from_unless_a_test_patient_had_a_part_in_it(
         "leak": Arm(synthetic=0.5, by="leaky"),
     }
     sets = {"ours": OnDisk(path=tmp_path / "train"), "leaky": OnDisk(path=tmp_path / "test")}
-    spec = place.spec.model_copy(update={"arms": arms, "sets": sets})
+    spec = place.spec.model_copy(update={"arms": arms, "sets": sets, "published": Published()})
     found = run_study(spec, hearts / "raw", hearts / "out", seeds=(0,), tell=lambda line: None)
     assert found["arms"]["set"]["dice"]["mean"]["mean"] is not None
     assert found["arms"]["leak"]["dice"] is None

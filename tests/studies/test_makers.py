@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from scansmith.data.phantom import write_phantoms
+from scansmith.scan import DataError
 from scansmith.studies.counterparts import real_cases
 from scansmith.studies.makers import ROUNDS, Makers
 from scansmith.studies.place import Place
-from scansmith.studies.spec import Arm, DataPart, Generator, Spec
+from scansmith.studies.spec import Arm, DataPart, Generator, OnDisk, Spec
+from scansmith.synthesize.make import synthesize
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +69,21 @@ def test_as_many_samples_as_wanted_are_made_and_no_more_rounds_than_that_takes(m
     assert len(mine.samples("class-means", one)) == one == of_rounds(1)
     assert len(mine.samples("class-means", one + 1)) == of_rounds(2) > one
     assert len(mine.samples("class-means", 10**6)) == of_rounds(ROUNDS)
+
+
+def test_a_set_on_disk_knows_no_patient_that_the_segmenters_may_not_see(place, tmp_path):
+    """Its generator learned from two patients, of whom a study of one patient knows one."""
+    run = place.trained("gan", 0)
+    synthesize(run, tmp_path / "set", cases=2, seed=0)
+    ours = {"ours": OnDisk(path=tmp_path / "set", runs=(run,))}
+    arms = {"real": Arm(), "set": Arm(synthetic=1, by="ours")}
+    spec = place.spec.model_copy(update={"sets": ours, "arms": arms})
+    for patients in (0, 1):
+        study = Place(spec, place.data, tmp_path / f"out{patients}", patients)
+        store = study.store()
+        mine = Makers(study, store, real_cases(store, "train"), 0)
+        if patients:
+            with pytest.raises(DataError, match=r"1 patient\(s\) of the data .* expected 1 pat"):
+                mine.cases("ours", 1)
+        else:
+            assert len(mine.cases("ours", 2)) == 2

@@ -11,7 +11,7 @@ import pytest
 from scansmith.scan import DataError, SettingsError
 from scansmith.settings import load_settings
 from scansmith.studies.mix import Plan
-from scansmith.studies.spec import find_spec
+from scansmith.studies.spec import BASELINES, find_spec
 
 SLICES = 244 * 55  # x1 of the registered multimodal paper's published code
 TOTAL = 100 * SLICES
@@ -58,10 +58,14 @@ NINETY = {
 
 
 def plans_of(study, schedule="proportional"):
-    """The arms of a paper's study as plans; the schedule is of those that draw in two parts."""
+    """The arms of a paper's study as plans; the schedule is of those that draw in two parts.
+
+    What stands beside the paper's arms, and what is augmented instead, is left out.
+    """
     return {
         name: arm.plan.model_copy(update={"schedule": schedule})
         for name, arm in find_spec(study).arms.items()
+        if arm.by not in BASELINES and name != "real, augmented"
     }
 
 
@@ -105,7 +109,8 @@ def test_the_table_has_25_rows_and_the_order_of_the_last_two():
 
 def test_mm_gans_tables_have_their_counts():
     # BraTS17: 285 patients; LIVER100: 80 of 100 are learned from. 200 passes through x1.
-    for patients, table in ((285, "mm-gan/table-1-unet"), (80, "mm-gan/table-2")):
+    brains = ((285, "mm-gan/table-1-unet"), (285, "mm-gan/table-1-cascade"))
+    for patients, table in (*brains, (80, "mm-gan/table-2")):
         found = {
             name: counted(plan.mix(patients, 240 * patients, 0))
             for name, plan in plans_of(table).items()
@@ -120,20 +125,18 @@ def test_mm_gans_tables_have_their_counts():
         }, table
 
 
-def test_mm_gan_fine_tunes_on_29_of_285_patients():
-    plans = plans_of("mm-gan/figure-10-unet", "90:10")
-    assert counted(plans["Unet-R"].mix(285, 2850, 0)) == ((285, 0, 0), (2850, 0, 0))
-    assert counted(plans["Unet-F"].mix(285, 2850, 0)) == ((0, 285, 0), (0, 2850, 0))
+@pytest.mark.parametrize(("half", "name"), [("unet", "Unet"), ("cascade", "Net")])
+def test_mm_gan_fine_tunes_on_29_of_285_patients(half, name):
+    plans = plans_of(f"mm-gan/figure-10-{half}", "90:10")
+    assert counted(plans[f"{name}-R"].mix(285, 2850, 0)) == ((285, 0, 0), (2850, 0, 0))
+    assert counted(plans[f"{name}-F"].mix(285, 2850, 0)) == ((0, 285, 0), (0, 2850, 0))
     # 10 % of 285 is 28.5, the paper's 29; 90 % of the draws come before.
-    tuned = plans["Unet-FT"].mix(285, 2850, 0)
+    tuned = plans[f"{name}-FT"].mix(285, 2850, 0)
     assert counted(tuned) == ((29, 285, 0), (285, 2565, 0))
     assert [tuned.at(draw)[0] for draw in (0, 2564, 2565, 2849)] == ["synthetic"] * 2 + ["real"] * 2
     # Proportional: 2850 x 285 / 314 = 2586.8.
-    assert counted(plans_of("mm-gan/figure-10-unet")["Unet-FT"].mix(285, 2850, 0))[1] == (
-        263,
-        2587,
-        0,
-    )
+    proportional = plans_of(f"mm-gan/figure-10-{half}")[f"{name}-FT"].mix(285, 2850, 0)
+    assert counted(proportional)[1] == (263, 2587, 0)
 
 
 def test_magan_adds_865_subjects_to_131():

@@ -40,7 +40,8 @@ def report(
     found = write_report(parts, out)
     for question, told in found["verdicts"].items():
         if told and "headline" in told:
-            typer.echo(f"{question}: {told['headline'][0].lower()}{told['headline'][1:]}")
+            rests = f" ({told['rests_on']})" if told["rests_on"] else ""
+            typer.echo(f"{question}: {told['headline'][0].lower()}{told['headline'][1:]}{rests}")
     for text in found["missing"]:
         typer.echo(f"missing: {text}")
     typer.echo(f"report in {out / 'report.html'}, numbers in {out / 'report.json'}")

@@ -29,6 +29,7 @@ from scansmith.evaluate.spread import (
     halves,
     mean_of_patients,
     quantiles,
+    reasons,
     too_few,
 )
 from scansmith.scan import DataError
@@ -96,7 +97,8 @@ def compare_neighbours(
         patients = [patient for patient, rows in groups.items() for _ in rows]
         found = mean_of_patients(scores[name].tolist(), patients, rng)
         entry = {"value": found["mean"], "interval": found["interval"], **counts}
-        result[name] = entry | _beside(scale, name)
+        beside = _beside(scale, name)
+        result[name] = entry | beside | reasons(found, beside)
     return result
 
 

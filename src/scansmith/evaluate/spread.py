@@ -112,7 +112,8 @@ def compare(
         signed: the distance can be below 0 (unbiased estimates).
     Returns:
         value: distance of all real and all synthetic samples.
-        interval: value -+ 1.96 standard errors, the error from resampling patients of both sets.
+        interval: value -+ 1.96 standard errors, the error from resampling patients of both sets;
+            null with a `reason` if one set has one patient.
         real_vs_real, real_vs_synthetic: {median, interval} over splits of the real patients into
             halves A and B: A against B, and A against as many synthetic patients as B has.
         ratio: of these two medians. 1: as far apart as two groups of real patients.
@@ -126,9 +127,9 @@ def compare(
         reason = "fewer than two samples in one of the sets"
         return uncompared(reason, counts)
     value = distance(_pooled(real), _pooled(synthetic))
-    result: dict[str, Any] = {"value": value, **counts}
-    result |= _interval(value, real, synthetic, distance, rng, resamples, signed)
-    return result | _scale(real, synthetic, distance, rng, splits)
+    interval = _interval(value, real, synthetic, distance, rng, resamples, signed)
+    scale = _scale(real, synthetic, distance, rng, splits)
+    return {"value": value, **counts, **interval, **scale, **reasons(interval, scale)}
 
 
 def halves(
@@ -168,6 +169,12 @@ def counted(real: Groups, synthetic: Groups) -> dict[str, int]:
     }
 
 
+def reasons(*parts: Mapping[str, Any]) -> dict[str, str]:
+    """Why something is null in these parts, in one `reason`; {} if none of them says."""
+    said = [part["reason"] for part in parts if "reason" in part]
+    return {"reason": "; ".join(said)} if said else {}
+
+
 def uncompared(reason: str, counts: Mapping[str, int]) -> dict[str, Any]:
     """What `compare` returns where there is nothing to compare, and why."""
     names = ("value", "interval", "real_vs_real", "real_vs_synthetic", "ratio", "verdict")
@@ -188,8 +195,8 @@ def _interval(
     Its percentiles would not do: drawing patients twice makes a set less varied, so resampled
     distances lie above the distance itself.
     """
-    if min(len(real), len(synthetic)) < 2 or resamples < 2:
-        return {"interval": None}
+    if min(len(real), len(synthetic)) < 2:
+        return {"interval": None, "reason": "one patient has no spread between patients"}
     draws = []
     for _ in range(resamples):
         a, b = (_pooled(_redrawn(groups, rng)) for groups in (real, synthetic))
@@ -197,7 +204,7 @@ def _interval(
             draws.append(distance(a, b))
     error = 1.96 * float(np.std(draws, ddof=1)) if len(draws) > 1 else float("nan")
     if not np.isfinite(error):
-        return {"interval": None}
+        return {"interval": None, "reason": "too few samples where patients are drawn anew"}
     return {"interval": [value - error if signed else max(value - error, 0.0), value + error]}
 
 

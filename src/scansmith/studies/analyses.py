@@ -15,22 +15,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from scansmith.data.store import Store
 from scansmith.io.atomic import write_bytes
-from scansmith.scan import DataError, RunError, ScansmithError, SettingsError
+from scansmith.scan import DataError, RunError, SettingsError
 from scansmith.settings import Section, leaves, load_settings
 from scansmith.studies import analysis_kinds as kinds
 from scansmith.studies import healed_kinds
 from scansmith.studies.analysis_kinds import Job, Rows, Told
 from scansmith.studies.blinded import ReaderOptions
-from scansmith.studies.cells import file_name
+from scansmith.studies.cells import attempt, file_name
 from scansmith.studies.place import Place, check_seeds
 from scansmith.studies.spec import Analysis
-from scansmith.studies.tables import cell, plain, table
+from scansmith.studies.tables import data_line, plain, published
 from scansmith.train.checkpoint import write_json
 
 Runs = dict[str, list[Path]]
@@ -99,8 +100,13 @@ def run_analysis(
     parts = {}
     for heading, out, group in _groups(place, runs):
         store = stores[place.home(next(iter(group)))]
-        parts[heading] = kind.work(Job(group, store, place.data, out, options))
-        problems += parts[heading].problems
+        job = Job(group, store, place.data, out, options)
+        part = attempt(heading or spec.analysis, partial(kind.work, job), problems)
+        if part is not None:
+            parts[heading] = part
+            problems += part.problems
+    if not parts:
+        raise RunError("\n".join([f"{place.out}: nothing could be looked at.", *problems]))
     for problem in problems:
         tell(problem)
     some = next(iter(stores.values()))
@@ -108,6 +114,7 @@ def run_analysis(
         "title": spec.title,
         "item": spec.item,
         "about": spec.about,
+        "data": place.data_facts(some),
         "analysis": spec.analysis,
         "published": spec.published.model_dump(mode="json"),
         "stores": {name: stores[place.home(name)].facts.fingerprint for name in spec.generators},
@@ -209,12 +216,11 @@ def train_all(
 
 def _trained(place: Place[Analysis], seed: int) -> tuple[dict[str, Path], list[str]]:
     """Every generator under one seed, and what went wrong."""
-    found, problems = dict[str, Path](), []
+    found, problems = dict[str, Path](), list[str]()
     for name in place.spec.generators:
-        try:
-            found[name] = place.trained(name, seed)
-        except ScansmithError as error:
-            problems.append(f"{name}, seed {seed}: {error}")
+        run = attempt(f"{name}, seed {seed}", partial(place.trained, name, seed), problems)
+        if run is not None:
+            found[name] = run
     return found, problems
 
 
@@ -241,7 +247,7 @@ def _rows(parts: Mapping[str, Told]) -> Rows:
 
 def as_markdown(result: Mapping[str, Any], parts: Mapping[str, Told]) -> str:
     """The study as a page of text; a part's pictures are in the folder of its heading."""
-    lines = [f"# {result['title']}", "", result["about"], ""]
+    lines = [f"# {result['title']}", "", result["about"], "", data_line(result["data"]), ""]
     lines += [
         f"{result['test patients']} test patients, {result['train patients']} to learn from, seeds "
         f"{', '.join(map(str, result['seeds']))}. Intervals are 95 % bootstrap intervals over "
@@ -254,31 +260,8 @@ def as_markdown(result: Mapping[str, Any], parts: Mapping[str, Told]) -> str:
         folder = f"{file_name(heading)}/" if heading else ""
         lines += [f"* [{file}]({folder}{file}): {words}." for file, words in told.pictures.items()]
         lines += [""] if told.pictures else []
-    lines += published(result)
+    paper = {"item": result["item"], **result["published"]}
+    lines += [*published(paper, result["rows"]), ""]
     if result["problems"]:
         lines += ["Not done:", "", *(f"* {problem}" for problem in result["problems"]), ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def published(result: Mapping[str, Any]) -> list[str]:
-    """The paper's numbers, which are of other data, each beside ours; then what it cites."""
-    source = result["published"]
-    told = {**source["arms"], **source["cited"]}
-    if not told:
-        return []
-    measures = list(dict.fromkeys(name for row in told.values() for name in row))
-    beside = [m for m in measures if any(m in row for row in source["arms"].values())]
-    rows = []
-    for name, row in told.items():
-        ours = result["rows"].get(name, {}) if name in source["arms"] else {}
-        words = [name]
-        for measure in measures:
-            words.append(f"{row[measure]:g}" if measure in row else "")
-            if measure in beside:
-                words.append(cell(ours[measure]) if measure in row and measure in ours else "")
-        rows.append(words)
-    head = [""]
-    for measure in measures:
-        head += [f"{measure}, paper"] + [f"{measure}, here"] * (measure in beside)
-    text = f"{result['item']}, as published. Other data ({source['data']}): {source['measure']}."
-    return [text, "", *table(head, rows), ""]

@@ -7,8 +7,9 @@ stand beside them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from PIL import Image
 
 from scansmith.data.store import Store
 from scansmith.evaluate.segmentation import SegmenterNumbers
-from scansmith.scan import DataError, ScansmithError
+from scansmith.scan import DataError
 from scansmith.settings import Section, number
 from scansmith.studies import abnormal_to_normal as a2n
 from scansmith.studies import (
@@ -33,7 +34,7 @@ from scansmith.studies import (
     tumour_pictures,
 )
 from scansmith.studies import tumour_painting as tumours
-from scansmith.studies.cells import file_name
+from scansmith.studies.cells import attempt, file_name
 from scansmith.studies.registration import Options, Shown, real_slices, synthetic_slices
 from scansmith.synthesize.make import synthesize
 
@@ -260,20 +261,20 @@ def _shown(job: Job, lesion: int = 0) -> tuple[dict[str, list[Shown]], tuple[str
     told = job.options
     options = Options(slices=told.slices, least_brain=told.least_brain)
     found = {lesion_guidance.REAL: real_slices(job.store, "test", options, lesion=lesion)}
-    problems = []
+    problems: list[str] = []
+
+    def slices_of(runs: Sequence[Path]) -> list[Shown]:
+        return [
+            replace(one, patient=f"{run.name}/{one.patient}")  # two sets may share case names
+            for run in runs
+            for one in synthetic_slices(_made(job, run), job.store, options, lesion)
+        ]
+
     for name, runs in job.runs.items():
-        try:
-            slices = [
-                replace(one, patient=f"{run.name}/{one.patient}")  # two sets may share case names
-                for run in runs
-                for one in synthetic_slices(_made(job, run), job.store, options, lesion)
-            ]
-        except ScansmithError as error:
-            problems.append(f"{name}: {error}")
-            continue
+        slices = attempt(name, partial(slices_of, runs), problems)
         if slices:
             found[name] = slices
-        else:
+        elif slices is not None:
             problems.append(f"{name}: no synthetic slice shows enough brain and lesion.")
     return found, tuple(problems)
 

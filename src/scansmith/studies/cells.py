@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from scansmith.scan import RunError
+from scansmith.scan import DataError, RunError, ScansmithError, SettingsError
 from scansmith.train.checkpoint import read_json, write_json
 
+T = TypeVar("T")
 Scores = dict[str, dict[str, float]]
 """'patient/case' -> measure -> value; nan where a measure has none."""
 
@@ -45,6 +47,50 @@ def cell(
     write_json(path, {"record": dict(record), "seconds": seconds, "scores": _plain(scores)})
     print(f"{name}: {seconds} s", flush=True)
     return scores
+
+
+def attempt(
+    what: str,
+    work: Callable[[], T],
+    problems: list[str],
+    stopped_by: tuple[type[Exception], ...] = (),
+) -> T | None:
+    """What a part of a study gives; if it fails, a line about it and None: the others go on.
+
+    Faults that are not told by this package's own errors leave their traceback on stderr.
+
+    Args:
+        what: which part, for the line.
+        problems: what went wrong so far; the line is added.
+        stopped_by: errors that every part would have, which are raised.
+    """
+    try:
+        return work()
+    except stopped_by:
+        raise
+    except ScansmithError as error:
+        problems.append(f"{what}: {error}")
+    except Exception as error:
+        traceback.print_exc()
+        problems.append(f"{what}: {type(error).__name__}: {error}")
+    return None
+
+
+REFUSED = (DataError, SettingsError)
+"""Data or settings that cannot be used: of a cross-validation no other cell could use them."""
+
+
+def all_done(out: Path, problems: Sequence[str]) -> None:
+    """Refuse to sum up cells of which some are missing; those that are done are kept.
+
+    Raises:
+        RunError: something went wrong.
+    """
+    if problems:
+        raise RunError(
+            f"{out}: {len(problems)} cell(s) failed, so that patients are missing. The others are "
+            "done and kept; the same command goes on with these.\n" + "\n".join(problems)
+        )
 
 
 def file_name(name: str) -> str:

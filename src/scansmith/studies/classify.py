@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from scansmith.methods.ant_gan import AntGan, AntSettings
 from scansmith.recipe import Draw, Edits, Recipe
 from scansmith.scan import DataError, SettingsError
 from scansmith.settings import Section, load_settings, number
-from scansmith.studies.cells import Scores, cell, file_name
+from scansmith.studies.cells import REFUSED, Scores, all_done, attempt, cell, file_name
 from scansmith.studies.classify_report import as_markdown
 from scansmith.studies.counterparts import differences, told_apart
 from scansmith.studies.healed_slices import Images, Joined, Maps, Slice, slices
@@ -193,7 +193,7 @@ def classify(
         What results.json holds.
     Raises:
         SettingsError, DataError: the data cannot be used, or would leak.
-        RunError: the folder holds another study.
+        RunError: the folder holds another study, or cells failed; then the others are done.
     """
     if not seeds or len(set(seeds)) < len(seeds):
         raise SettingsError(
@@ -213,7 +213,15 @@ def classify(
     )
     for name in one.synthetic:
         one.set_of(name)  # refused before anything is trained
-    found = {arm: [one.score(arm, seed) for seed in seeds] for arm in one.arms}
+    problems: list[str] = []
+    found = {
+        arm: [
+            attempt(f"{arm}, seed {seed}", partial(one.score, arm, seed), problems, REFUSED) or {}
+            for seed in seeds
+        ]
+        for arm in one.arms
+    }
+    all_done(one.out, problems)
     result = _result(one, seeds, found)
     write_json(one.out / "results.json", result)
     write_bytes(one.out / "results.md", as_markdown(result).encode())

@@ -26,17 +26,18 @@ from typing import Any
 import numpy as np
 
 from scansmith.data.store import Store
+from scansmith.evaluate.label_value import label_value_dice, label_value_mse
 from scansmith.evaluate.modality_segmenters import ModalitySegmenters, train_modality_segmenters
 from scansmith.evaluate.overlap import MEAN, dice, finite_mean
 from scansmith.evaluate.segmentation import Labelled, Samples, Segmenter, train_segmenter
 from scansmith.scan import DataError, ScansmithError, SettingsError
-from scansmith.studies.cells import Scores, cell, file_name
+from scansmith.studies.cells import Scores, attempt, cell, file_name
 from scansmith.studies.counterparts import Case, labelled, real_cases, told_apart
 from scansmith.studies.makers import Makers
 from scansmith.studies.mix import Mix
 from scansmith.studies.mixed import Favour, enhanced, mixed
 from scansmith.studies.place import Place
-from scansmith.studies.spec import COPIES, Arm, Spec
+from scansmith.studies.spec import COPIES, LABEL_DICE, LABEL_MSE, Arm, Spec
 
 Tell = Callable[[str], None]
 
@@ -86,10 +87,18 @@ class Downstream:
         return found
 
     def measure(self, labels_true: np.ndarray, labels_pred: np.ndarray) -> dict[str, float]:
-        """Dice of each structure, and their mean: of those that decide, if the study names any."""
+        """Dice of each structure, and their mean: of those that decide, if the study names any.
+
+        With a segmenter for each modality label numbers are compared too, as the paper does that
+        has them: means over the samples.
+        """
         found = dice(labels_true, labels_pred, self.structures)
         if self.spec.decided_by:
             found[MEAN] = finite_mean([found[name] for name in self.spec.decided_by])
+        if self.spec.segmenters.each_modality:
+            pairs = list(zip(labels_true, labels_pred, strict=True))
+            found[LABEL_MSE] = float(np.mean([label_value_mse(*pair) for pair in pairs]))
+            found[LABEL_DICE] = float(np.mean([label_value_dice(*pair) for pair in pairs]))
         return found
 
     def known(self, what: str, names: Sequence[str]) -> list[int]:
@@ -240,11 +249,8 @@ def run_cells(
 
 def _arms(place: Place[Spec], seed: int) -> tuple[dict[str, Scores | None], list[str]]:
     """Every arm under one seed, so that what a maker made serves all of them; what went wrong."""
-    study, found, problems = Downstream(place, seed), dict[str, Scores | None](), []
+    study, problems = Downstream(place, seed), list[str]()
+    found: dict[str, Scores | None] = {}
     for name in place.spec.arms:
-        found[name] = None
-        try:
-            found[name] = study.score(name)
-        except ScansmithError as error:
-            problems.append(f"{name}, seed {seed}: {error}")
+        found[name] = attempt(f"{name}, seed {seed}", partial(study.score, name), problems)
     return found, problems

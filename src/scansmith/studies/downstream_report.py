@@ -17,7 +17,7 @@ from scansmith.io.atomic import write_bytes
 from scansmith.studies.cells import Scores
 from scansmith.studies.label_use_report import over_seeds, percent, share
 from scansmith.studies.spec import AS_LONG, Spec
-from scansmith.studies.tables import cell, published, summary, table
+from scansmith.studies.tables import cell, data_line, published, summary, table
 
 Found = Mapping[str, Sequence[Scores | None]]
 """Arm -> its test cases' Dice under each seed; None: the cell failed."""
@@ -38,12 +38,13 @@ def summarise(spec: Spec, found: Found) -> dict[str, Any]:
         if not there:
             arms[name] = {"dice": None, "failed": len(seeds)}
             continue
+        each = [
+            finite_mean([row[MEAN] for row in by_patient(s).values()]) if s else None for s in seeds
+        ]
         told: dict[str, Any] = {
             "dice": _summary(over_seeds(there)),
-            "each seed": [
-                finite_mean([row[MEAN] for row in by_patient(s).values()]) if s else None
-                for s in seeds
-            ],
+            "each seed": each,
+            "sd over seeds": sd_over_seeds(each),
             "failed": sum(not s for s in seeds),
             "published": spec.published.arms.get(name, {}),
         }
@@ -51,6 +52,12 @@ def summarise(spec: Spec, found: Found) -> dict[str, Any]:
             told[role] = paired(seeds, found[other], name) if name != other else None
         arms[name] = told
     return {"arms": arms, "against": others, "verdicts": _verdicts(spec, arms, others)}
+
+
+def sd_over_seeds(each: Sequence[float | None]) -> float | None:
+    """Sample standard deviation of the seeds' means; None of fewer than two."""
+    known = [value for value in each if value is not None]
+    return float(np.std(known, ddof=1)) if len(known) > 1 else None
 
 
 def paired(seeds: Sequence[Scores | None], other: Sequence[Scores | None], arm: str) -> Any:
@@ -121,6 +128,8 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     decided = f" The mean, by which arms are compared, is of {' and '.join(names)}." * bool(names)
     lines = [f"# {result['title']}", "", result["about"], ""] if result.get("title") else []
     lines += [
+        data_line(result["data"]),
+        "",
         f"{result['test patients']} test patients, {result['train patients']} to learn from, seeds "
         f"{', '.join(map(str, result['seeds']))}. Mean Dice over test patients with 95 % bootstrap "
         f"intervals over patients; differences are paired by patient and seed.{decided}",
@@ -131,20 +140,22 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     rows = []
     for name, told in whole.items():
         each = ", ".join("failed" if v is None else f"{v:.3f}" for v in told["each seed"])
-        row = [name, *(cell(told["dice"][m]) for m in measures), each]
+        sd = "" if told["sd over seeds"] is None else f"{told['sd over seeds']:.3f}"
+        row = [name, *(cell(told["dice"][m]) for m in measures), each, sd]
         for other in others:
             against = told[roles[other]]
             row += (
                 [cell(against["above"][MEAN]), percent(against["share"])] if against else ["", ""]
             )
         rows.append(row)
-    head = ["learned from", *measures, "each seed"]
+    head = ["learned from", *measures, "each seed", "sd over seeds"]
     for other in others:
         head += [f"minus {other}", f"% of {other}"]
     lines += table(head, rows)
     told = {name: arm["published"] for name, arm in whole.items() if arm["published"]}
     if told:
-        lines += ["", *published({"item": result["item"], **result["published"], "arms": told})]
+        paper = {"item": result["item"], **result["published"], "arms": told}
+        lines += ["", *published(paper, {name: arm["dice"] for name, arm in whole.items()})]
     if result["problems"]:
         lines += ["", "Not done:", "", *(f"* {problem}" for problem in result["problems"])]
     return "\n".join(lines) + "\n"

@@ -29,7 +29,7 @@ from scansmith.evaluate.segmentation import Labelled, SegmenterNumbers, shuffled
 from scansmith.io.atomic import write_bytes
 from scansmith.scan import SettingsError
 from scansmith.settings import Section, load_settings, number
-from scansmith.studies.cells import Scores, cell, file_name
+from scansmith.studies.cells import REFUSED, Scores, all_done, attempt, cell, file_name
 from scansmith.studies.counterparts import told_apart
 from scansmith.studies.downstream_report import rows_csv
 from scansmith.studies.healed_folds import (
@@ -153,7 +153,7 @@ def study(
         store: whose patients are dealt out; None: that of the first run.
     Raises:
         DataError: a run learned from test patients, or has other samples than the store.
-        RunError: the folder holds another study.
+        RunError: the folder holds another study, or cells failed; then the others are done.
     """
     cross_validation, out = cross_validation or CrossValidation(), Path(out)
     runs = dict(runs) or {DEFAULT: []}
@@ -162,10 +162,14 @@ def study(
     folds = Folds(store_of(runs, store), runs, out, cross_validation)
     one = Study(folds, asked or Asked())
     found: dict[str, list[Scores]] = {arm: [{} for _ in cross_validation.seeds] for arm in one.arms}
+    problems: list[str] = []
     for fold in folds:
         for turn, seed in enumerate(cross_validation.seeds):
             for arm in one.arms:
-                found[arm][turn] |= one.score(arm, fold, seed)
+                what = f"{arm}, fold {fold.number}, seed {seed}"
+                scores = attempt(what, partial(one.score, arm, fold, seed), problems, REFUSED)
+                found[arm][turn] |= scores or {}
+    all_done(out, problems)
     result = {
         **folds.facts(),
         "asked": one.asked.model_dump(mode="json"),
@@ -227,7 +231,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
             [[arm, *(written(t[m]) for m in measures)] for arm, t in result["above plain"].items()],
         ),
         "",
-        *published(result["published"]),
+        *published(result["published"], {a: told["dice"] for a, told in result["arms"].items()}),
     ]
     return "\n".join(lines) + "\n"
 

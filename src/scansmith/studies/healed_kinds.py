@@ -14,12 +14,14 @@ from scansmith.studies.lesion_classification_report import as_markdown
 
 KEPT = "cross-validation"
 """Folder of what is finished, in the study's."""
+SHARED = "one ANT-GAN in all folds, which knows test patients: the paper taken literally; it leaks"
 
 
 class ChannelOptions(Section):
     """Table V: segmenters that see the healed slice too."""
 
     folds: int = number(5, "by patient; 1: the store's own split", "paper", ge=1)
+    shared_gan: bool = number(False, SHARED)
     segmenters: healed_channel.Asked = healed_channel.Asked()
 
 
@@ -27,6 +29,7 @@ class ClassificationOptions(Section):
     """Tables VI and VII: classifiers of slices."""
 
     folds: int = number(5, "by patient; 1: the store's own split", "paper", ge=1)
+    shared_gan: bool = number(False, SHARED)
     questions: tuple[str, ...] = number(
         lesion_classification.QUESTIONS, "channel: Table VI; fakes: Table VII"
     )
@@ -38,7 +41,7 @@ def channel(job: Job) -> Told:
     found = healed_channel.study(
         job.runs,
         job.out / KEPT,
-        cross_validation=_folds(job, job.options.folds),
+        cross_validation=_folds(job),
         asked=job.options.segmenters,
         store=job.store.path,
     )
@@ -51,7 +54,7 @@ def classification(job: Job) -> Told:
     found = lesion_classification.study(
         job.runs,
         job.out / KEPT,
-        cross_validation=_folds(job, job.options.folds),
+        cross_validation=_folds(job),
         asked=job.options.classifiers,
         store=job.store.path,
         questions=job.options.questions,
@@ -64,6 +67,7 @@ def classification(job: Job) -> Told:
     return Told(found, as_markdown(found), rows)
 
 
-def _folds(job: Job, folds: int) -> CrossValidation:
-    seeds = min(len(runs) for runs in job.runs.values())
-    return CrossValidation(folds=folds, seeds=tuple(range(seeds)))
+def _folds(job: Job) -> CrossValidation:
+    seeds = tuple(range(min(len(runs) for runs in job.runs.values())))
+    options = job.options
+    return CrossValidation(folds=options.folds, shared_gan=options.shared_gan, seeds=seeds)

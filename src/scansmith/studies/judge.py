@@ -30,8 +30,8 @@ from scansmith.data.store import Store
 from scansmith.data.write import open_writer
 from scansmith.evaluate import audit, evaluate
 from scansmith.evaluate.privacy.verdict import LEAST
-from scansmith.scan import DataError, RunError, Scan, ScansmithError, SettingsError
-from scansmith.studies.cells import file_name
+from scansmith.scan import DataError, RunError, Scan, SettingsError
+from scansmith.studies.cells import attempt, file_name
 from scansmith.studies.downstream import Tell
 from scansmith.studies.place import Place
 from scansmith.studies.spec import Spec
@@ -185,11 +185,9 @@ def step(done: Path, record: dict[str, Any], work: Callable[[], object]) -> None
 
 
 def _tried(what: str, work: Callable[[], object]) -> list[str]:
-    try:
-        work()
-    except ScansmithError as error:
-        return [f"{what}: {error}"]
-    return []
+    problems: list[str] = []
+    attempt(what, work, problems)
+    return problems
 
 
 def _of(store: Store, name: str) -> list[Any]:

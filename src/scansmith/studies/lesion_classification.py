@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from scansmith.io.atomic import write_bytes
 from scansmith.methods.ant_gan import AntGan
 from scansmith.scan import SettingsError
 from scansmith.settings import Section, load_settings, number
-from scansmith.studies.cells import Scores
+from scansmith.studies.cells import REFUSED, Scores, all_done, attempt
 from scansmith.studies.healed_folds import (
     CrossValidation,
     Fold,
@@ -152,21 +153,30 @@ class Study:
         slices, classes = kinds.all() if by == ALL else kinds.drawn(self.asked.slices, repeat)
         return Sample.of(Images(fold.store, slices), classes, slices)
 
-    def found(self, question: str) -> Found:
-        """Every cell of a question: arm -> under each seed (folds together), or in each repeat."""
+    def found(self, question: str, problems: list[str]) -> Found:
+        """Every cell of a question: arm -> under each seed (folds together), or in each repeat.
+
+        Args:
+            problems: what went wrong; cells that fail are added, and are empty.
+        """
         arms = self.arms[question]
         if question == "fakes":
             found: Found = {arm: [] for arm in arms}
             for repeat in range(self.asked.repeats):
                 for arm in arms:
-                    found[arm].append(self.fakes(arm, repeat))
+                    work = partial(self.fakes, arm, repeat)
+                    found[arm].append(
+                        attempt(f"{arm}, repeat {repeat}", work, problems, REFUSED) or {}
+                    )
             return found
         seeds = self.folds.asked.seeds
         found = {arm: [{} for _ in seeds] for arm in arms}
         for fold in self.folds:
             for turn, seed in enumerate(seeds):
                 for arm in arms:
-                    found[arm][turn] |= self.channel(arm, fold, seed)
+                    what = f"{arm}, fold {fold.number}, seed {seed}"
+                    work = partial(self.channel, arm, fold, seed)
+                    found[arm][turn] |= attempt(what, work, problems, REFUSED) or {}
         return found
 
     def _maker(self, name: str, fold: Fold, seed: int) -> str:
@@ -190,14 +200,16 @@ def study(
         store: whose patients are dealt out; None: that of the first run.
     Raises:
         DataError: a run learned from test patients, or has other samples than the store.
-        RunError: the folder holds another study.
+        RunError: the folder holds another study, or cells failed; then the others are done.
     """
     cross_validation, out = cross_validation or CrossValidation(), Path(out)
     runs = dict(runs) or {DEFAULT: []}
     if taken := {PLAIN, REAL, ALL} & set(runs):
         raise SettingsError(f"{', '.join(taken)}=: is an arm's name. Name the run otherwise.")
     one = Study(Folds(store_of(runs, store), runs, out, cross_validation), asked or Asked())
-    found = {question: one.found(question) for question in QUESTIONS if question in questions}
+    problems: list[str] = []
+    found = {q: one.found(q, problems) for q in QUESTIONS if q in questions}
+    all_done(out, problems)
     result = {
         **one.folds.facts(),
         "asked": one.asked.model_dump(mode="json"),

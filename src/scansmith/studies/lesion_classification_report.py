@@ -113,7 +113,7 @@ def _question(question: str, told: Mapping[str, Any]) -> list[str]:
         "",
         *table(head, above),
         "",
-        *published(told["published"]),
+        *published(told["published"], told["arms"]),
     ]
 
 

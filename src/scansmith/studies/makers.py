@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -92,14 +92,28 @@ class Makers:
         """A synthetic set's cases as the study's store would have them.
 
         Raises:
-            DataError: a test patient had a part in it, it cannot be told, or it does not fit.
+            DataError: a test patient had a part in it, or another whom the segmenters may not see;
+                it cannot be told, or it does not fit.
         """
         given, store = self.spec.sets[name], self.place.store_of(name)
-        check_leakage(given.path, self.store, runs=given.runs, learned=given.learned or None)
-        problems = differences(store, self.store)
+        told = check_leakage(given.path, self.store, runs=given.runs, learned=given.learned or None)
+        problems = differences(store, self.store) + self._unseen(told.learned | told.drawn)
         if problems:
             raise DataError("\n".join(f"{given.path}: {problem}" for problem in problems))
         return real_cases(store, "train")
+
+    def _unseen(self, learned: Collection[str]) -> list[str]:
+        """A line if patients of the data set had a part in a set whom segmenters may not see."""
+        there = {case.patient for case in self.store.cases.values()}
+        allowed = {case.patient for case in self.real}
+        others = sorted(there & set(learned) - allowed)
+        if not others:
+            return []
+        return [
+            f"{len(others)} patient(s) of the data set had a part in it whom the segmenters may "
+            f"not see, {others[0]} among them, expected {len(allowed)} patients at most. Make it "
+            "from these alone, or allow more (--patients)."
+        ]
 
     def _edited_maps(self, turn: int) -> Iterator[tuple[int, Case]]:
         """The real cases' label maps, edited as the recipe says, under their old images.

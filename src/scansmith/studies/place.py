@@ -63,6 +63,14 @@ class Place(Generic[S]):
         sets = self.spec.generators[generator].sets if generator else {}
         return {name: value for name, value in sets.items() if name.startswith("data.")}
 
+    def data_facts(self, store: Store) -> dict[str, str]:
+        """What data the study was given, for the record: given, layout, and what it needs."""
+        return {
+            "given": self.data.resolve().name,
+            "layout": store.source["layout"],
+            "needs": self.spec.data.needs,
+        }
+
     def store_of(self: Place[Spec], name: str) -> Store:
         """A synthetic set from elsewhere, prepared as the real scans are."""
         part = self.spec.data

@@ -66,6 +66,7 @@ def run_study(
         "title": spec.title,
         "item": spec.item,
         "about": spec.about,
+        "data": place.data_facts(first.opened),
         "published": spec.published.model_dump(mode="json"),
         "store": first.opened.facts.fingerprint,
         "train patients": len({case.patient for case in first.real}),

@@ -45,6 +45,9 @@ BASELINES = (COPIES, MEANS, SAMPLING)
 """What makes synthetic samples without being trained: lesions of other patients pasted in, each
 structure's mean with noise, and SynthSeg-style contrasts (extra `bench`)."""
 
+LABEL_MSE, LABEL_DICE = LABEL_VALUES = "label MSE", "label Dice"
+"""Measures of label numbers, which registered multimodal's tables have."""
+
 AS_LONG = 0.95
 """An arm trained as long as another if it took this share of its steps or more."""
 
@@ -185,6 +188,11 @@ class Spec(Study):
                 "lesion: nothing is named, expected the structures that segmenters.lesion_share "
                 "is about"
             )
+        wrong += [
+            f"published.arms: found {name!r}, expected one of the arms"
+            for name in self.published.arms
+            if name not in self.arms
+        ]
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

@@ -88,7 +88,17 @@ def plain(tree: Any) -> Any:
     return None if isinstance(tree, float) and not np.isfinite(tree) else tree
 
 
-def cell(found: dict[str, Any]) -> str:
+def data_line(told: Mapping[str, Any]) -> str:
+    """What data a study was given, and what it asks for.
+
+    Args:
+        told: given, layout, needs.
+    """
+    needs = f" The study asks for {told['needs']}." if told["needs"] else ""
+    return f"Data: {told['given']} ({told['layout']}).{needs}"
+
+
+def cell(found: Mapping[str, Any]) -> str:
     """A mean and its interval as a table has them."""
     if found["mean"] is None:
         return "-"
@@ -106,16 +116,35 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
-def published(told: Mapping[str, Any]) -> list[str]:
-    """The lines of a paper's table, which is of other data.
+def published(
+    told: Mapping[str, Any], ours: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> list[str]:
+    """The lines of a paper's table, which is of other data, its numbers beside ours.
 
     Args:
-        told: item, data, measure, and arms: arm -> measure -> value.
+        told: item, data, measure, arms (arm -> measure -> value), and cited, of what is not done
+            here.
+        ours: arm -> measure -> mean with interval.
+    Returns:
+        None if the paper has no numbers.
     """
-    names = list(dict.fromkeys(name for row in told["arms"].values() for name in row))
-    rows = [
-        [arm, *(f"{row[name]:g}" if name in row else "" for name in names)]
-        for arm, row in told["arms"].items()
-    ]
-    head = f"{told['item']}, as published. Other data ({told['data']}): {told['measure']}."
-    return [head, "", *table(["", *names], rows)]
+    cited = told.get("cited", {})
+    rows = {**told["arms"], **cited}
+    if not rows:
+        return []
+    measures = list(dict.fromkeys(name for row in rows.values() for name in row))
+    beside = [m for m in measures if any(m in row for row in told["arms"].values())]
+    lines = []
+    for arm, row in rows.items():
+        mine = {} if arm in cited else ours.get(arm) or {}
+        words = [arm]
+        for measure in measures:
+            words.append(f"{row[measure]:g}" if measure in row else "")
+            if measure in beside:
+                words.append(cell(mine[measure]) if measure in row and measure in mine else "")
+        lines.append(words)
+    head = [""]
+    for measure in measures:
+        head += [f"{measure}, paper"] + [f"{measure}, here"] * (measure in beside)
+    text = f"{told['item']}, as published. Other data ({told['data']}): {told['measure']}."
+    return [text, "", *table(head, lines)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scansmith.studies.report.help import help_of, overall, sentence
+from scansmith.studies.report.help import deciding, help_of, overall, sentence
 from scansmith.studies.report.verdicts import faithful_word, verdicts
 from scansmith.studies.spec import Arm, Generator, Segmenters, Spec
 
@@ -129,6 +129,23 @@ def test_synthetic_scans_alone_are_another_question_than_adding_them():
     assert [row["word"] for row in rows] == ["helps", "harms"]
     assert overall(rows) == "helps"
     assert overall(rows[1:]) == "harms"
+
+
+def test_the_headline_rests_on_the_comparison_that_says_least_for_the_best_arm():
+    """Constant differences, so that each interval is the difference itself.
+
+    Above real and above its longer twin: "both" .10 and .09, "more" .12 and .11; "less" harms.
+    """
+    spec = study(
+        hold="iterations", more=BOTH, less=BOTH, classical="augmented", augmented=Arm(augment=False)
+    )
+    found = {"real": above(0, 0, 0, 0), "augmented": above(*[0.01] * 4)}
+    found |= {"both": above(*[0.1] * 4), "more": above(*[0.12] * 4), "less": above(*[-0.2] * 4)}
+    rows = {name: help_of(spec, found, name) for name in ("both", "more", "less")}
+    text = deciding([rows["both"], rows["more"]])
+    assert text == "“more” against “augmented”: +0.110 Dice (95 % interval +0.110 to +0.110)"
+    assert deciding([rows["less"]]).startswith("“less” against “augmented”: −0.210 Dice")
+    assert deciding(list(rows.values())) == ""  # mixed: no single one decides
 
 
 def test_arms_that_help_and_arms_that_harm_are_mixed():

@@ -109,6 +109,8 @@ def test_the_page_needs_nothing_else_and_names_no_folder_of_the_machine(hearts, 
     for _, verdict in report["verdicts"].items():
         if verdict:
             assert verdict["headline"] in text
+            assert verdict["rests_on"] in text
+    assert re.match(r"“.+” against “.+”: .+ Dice \(95 % ", report["verdicts"]["helps"]["rests_on"])
 
 
 def test_real_patients_are_written_as_the_store_has_them(hearts, done):

@@ -110,11 +110,39 @@ def overall(rows: Sequence[Mapping[str, Any]]) -> str | None:
         "helps", "harms", "mixed" (some arms help, some harm), "no evidence"; None: none could be
         judged.
     """
-    added = [row for row in rows if row["question"] == "added"] or rows
-    words = {row["word"] for row in added if row["word"]}
+    words = {row["word"] for row in _asked(rows) if row["word"]}
     if {"helps", "harms"} <= words:
         return "mixed"
     return next((word for word in ("helps", "harms", "no evidence") if word in words), None)
+
+
+def deciding(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The difference that `overall` rests on, in words; "" where it is no single one.
+
+    An arm rests on the comparison with real scans alone that speaks least for it, a study on the
+    arm of its word that this speaks most for; on the one it speaks least for, if the word is harms.
+    """
+    word = overall(rows)
+    arms = []
+    for told in _asked(rows):
+        there = [row for row in told["comparisons"] if row["role"] != "baseline" and _bound(row)]
+        if told["word"] == word and there:
+            arms.append((told["arm"], min(there, key=lambda row: row["above"]["interval"][0])))
+    if not arms:
+        return ""
+    choose = min if word == "harms" else max
+    arm, row = choose(arms, key=lambda one: one[1]["above"]["interval"][0])
+    return f"“{arm}” against “{row['against']}”: {difference(row)}"
+
+
+def _bound(row: Comparison) -> bool:
+    """Whether a comparison has an interval."""
+    return bool(row["above"] and row["above"].get("interval"))
+
+
+def _asked(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The arms that add to the real scans, else those instead of them."""
+    return [row for row in rows if row["question"] == "added"] or rows
 
 
 def _others(spec: Spec, name: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from scansmith.evaluate.report import PICTURES, digest, environment
 from scansmith.io.atomic import write_bytes
 from scansmith.studies.downstream_report import GREY, MARGIN
 from scansmith.studies.report.help import signed
+from scansmith.studies.spec import LABEL_VALUES
 
 _MOST_ROWS = 3
 _MOST_PAIRS = 3  # of each line of evidence
@@ -53,6 +54,7 @@ def write_page(path: Path, found: dict[str, Any], folders: Mapping[str, Path]) -
         line_word=lambda line, audit: words_of(audit["settings"])[line],
         mean=MEAN,
         margin=MARGIN,
+        label_values=LABEL_VALUES,
         signed=signed,
         plot=plot_of(found["study"]),
         samples={

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scansmith.evaluate.faithfulness import LEAST_DICE
-from scansmith.studies.report.help import overall, sentence
+from scansmith.studies.report.help import deciding, overall, sentence
 
 HELPS = {
     "helps": "Yes, on these patients",
@@ -80,7 +80,8 @@ def _helps(study: Mapping[str, Any] | None) -> dict[str, Any]:
         text = "No arm of the study learns from samples of a generator or of a synthetic set."
         return _verdict(None, HELPS, [text])
     sentences = [sentence(row) for row in rows]
-    return _verdict(overall(rows), HELPS, sentences) | {"notes": _cautions(study, rows)}
+    more = {"notes": _cautions(study, rows), "rests_on": deciding(rows)}
+    return _verdict(overall(rows), HELPS, sentences) | more
 
 
 def _cautions(study: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -172,6 +173,7 @@ def _verdict(
     return {
         "word": word or "not known",
         "headline": headlines[word],
+        "rests_on": "",
         "sentences": list(sentences),
         "notes": [],
     }

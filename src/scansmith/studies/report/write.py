@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import scansmith
 from scansmith.evaluate.compare import RESEARCH_USE, strict
 from scansmith.evaluate.overlap import MEAN
@@ -27,7 +25,7 @@ from scansmith.evaluate.protocol import protocol_id
 from scansmith.evaluate.spread import LEVEL, RESAMPLES
 from scansmith.io.atomic import write_bytes
 from scansmith.scan import SettingsError
-from scansmith.studies.downstream_report import MARGIN, Found
+from scansmith.studies.downstream_report import MARGIN, Found, sd_over_seeds
 from scansmith.studies.report.help import help_of, judged_arms
 from scansmith.studies.report.parts import Reader
 from scansmith.studies.report.verdicts import faithful_word, verdicts
@@ -133,11 +131,10 @@ def _study(folder: Path, results: Mapping[str, Any], spec: Spec, scores: Found) 
     arms = {}
     for name, told in results["arms"].items():
         each = told.get("each seed", [])
-        known = [value for value in each if value is not None]
         arms[name] = {
             "dice": told["dice"],
             "each_seed": each,
-            "sd_over_seeds": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+            "sd_over_seeds": sd_over_seeds(each),
             "failed": told["failed"],
             "steps": steps[name],
             "role": _role(spec, name),
@@ -150,6 +147,7 @@ def _study(folder: Path, results: Mapping[str, Any], spec: Spec, scores: Found) 
         "test_patients": results["test patients"],
         "problems": [_without(folder, text) for text in results["problems"]],
         "reference": spec.reference,
+        "data": results.get("data"),
         "measure": MEAN,
         "decided_by": list(spec.decided_by),
         "protocol": protocol,
