@@ -180,6 +180,33 @@ def test_a_scan_ends_where_its_source_ends(livers, tmp_path, recipe, size):
     np.testing.assert_allclose(scan.image, source.image[:, *box], atol=450 / 60_000)
 
 
+@pytest.mark.parametrize(
+    ("size", "fit", "kept"),
+    [
+        ((8, 6), "crop", 0.25),  # 8 x 6 of 16 x 12 labelled pixels
+        ((3, 8, 6), "crop", 0.25),  # the labelled slice is the middle one
+        ((8, 20), "crop", 0.5),  # 8 of 16 rows, all columns
+        ((20, 30), "crop", 1),
+        ((8, 6), "resize", 1),
+        ((5, 7, 9), "resize", 1),
+    ],
+)
+def test_a_store_tells_what_the_grid_cut_away_of_the_labels(
+    folder, tmp_path, recipe, size, fit, kept
+):
+    image = np.random.default_rng(0).integers(1, 20, (12, 16, 5)).astype(np.int16)
+    labels = np.zeros(image.shape, dtype=np.uint8)
+    labels[:, :, 2] = 1
+    folder.add("one", image, labels)
+    folder.add("two", image + 1, labels)
+    plain = recipe(
+        size=size, fit=fit, dims=len(size), split=(1, 0, 0), needs=(), draws=(Draw(name="any"),)
+    )
+    store = prepare(folder.root, tmp_path / "s", plain, workers=1)
+    assert store.cases["one"].labels_kept == kept
+    assert store.cut_labels == ({"one": kept, "two": kept} if kept < 1 else {})
+
+
 def test_of_some_slices_the_padding_is_cut_away_too(livers, tmp_path, recipe):
     store = prepare(livers, tmp_path / "s", recipe(size=(21, 30)), workers=1)
     image, labels = store.volume("liver_0")
@@ -195,10 +222,11 @@ def test_a_store_that_does_not_tell_what_was_scanned_gives_all_of_its_grid(
     store = prepare(livers, tmp_path / "s", recipe(size=(21, 30)), workers=1)
     plain = json.loads((store.path / "store.json").read_text())
     for case in plain["cases"]:
-        del case["scanned"]
+        del case["scanned"], case["labels_kept"]
     (store.path / "store.json").write_text(json.dumps(plain))
     old = Store.open(store.path)
     assert old.scan("liver_0", *old.volume("liver_0")).image.shape == (1, 30, 21, 3)
+    assert old.cut_labels == {}
 
 
 def test_a_resized_scan_tells_its_true_spacing(livers, tmp_path, recipe):

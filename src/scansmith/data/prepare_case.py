@@ -91,6 +91,7 @@ class Prepared:
     scanned: tuple[tuple[int, int], ...]
     axis_codes: str
     labelled: bool
+    labels_kept: float | None
 
 
 def read_case(task: Task) -> Finding:
@@ -162,6 +163,7 @@ def to_grid(scan: Scan, task: Task) -> Prepared:
     indices = np.zeros(image.shape[1:], dtype=np.uint8)
     if scan.labels is not None:
         indices = _kept_indices(to_standard(scan.labels, scan.affine), task)
+    labelled = int(np.count_nonzero(indices))
     affine = standard_affine(scan.affine, scan.image.shape[1:])
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
     if recipe.around:
@@ -170,6 +172,8 @@ def to_grid(scan: Scan, task: Task) -> Prepared:
         affine = affine.copy()
         affine[:3, 3] += affine[:3, :3] @ [side.start for side in reversed(box)]
     axes = fit_axes(image.shape[1:], spacing_mm.tolist(), recipe)
+    left = np.count_nonzero(indices[tuple(axis.seen for axis in axes)])
+    kept = round(left / labelled, 4) if labelled else None
     zero_means_nothing = recipe.intensity.foreground_only or recipe.intensity.background is not None
     outside = np.zeros(len(image)) if zero_means_nothing else surroundings(image)
     moved = resample_image(image, axes, outside)
@@ -199,6 +203,7 @@ def to_grid(scan: Scan, task: Task) -> Prepared:
         tuple(axis.covered for axis in axes[3 - recipe.dims :]),
         axis_codes(scan.affine),
         scan.labels is not None and bool(scan.labels.any()),
+        kept,
     )
 
 
@@ -283,6 +288,7 @@ def _describe(prepared: Prepared, task: Task) -> dict[str, Any]:
         "scanned": [list(each) for each in prepared.scanned],
         "axis_codes": prepared.axis_codes,
         "labelled": prepared.labelled,
+        "labels_kept": prepared.labels_kept,
         "dims": task.recipe.dims,
     }
 

@@ -42,6 +42,12 @@ class Axis:
         return (self.places >= -0.5) & (self.places <= self.old - 0.5)
 
     @property
+    def seen(self) -> slice:
+        """The old pixels whose centres lie on the new grid."""
+        low, high = self.first - self.step / 2, self.first + (self.new - 0.5) * self.step
+        return slice(max(0, math.ceil(low)), min(self.old, math.floor(high) + 1))
+
+    @property
     def covered(self) -> tuple[int, int]:
         """First and end of the new pixels that lie on the old grid."""
         (there,) = np.nonzero(self.inside)

@@ -77,6 +77,7 @@ class StoredCase:
         axis_codes: orientation of the source file, for example "RAS".
         codecs, levels: one for each modality.
         labelled: False if the source has no labels, or nothing is labelled in it.
+        labels_kept: share of the labelled volume that lies on the grid, 0 to 1; None: not known.
         sha256: of image and labels.
     """
 
@@ -94,6 +95,7 @@ class StoredCase:
     labelled: bool
     dims: int
     sha256: str
+    labels_kept: float | None = None
 
     @property
     def spacing_mm(self) -> tuple[float, ...]:
@@ -192,6 +194,12 @@ class Store:
         if split not in (*SPLITS, "all"):
             raise DataError(f"split: found {split!r}. Choose one of {', '.join(SPLITS)} or all.")
         return tuple(n for n, case in self.cases.items() if split in (case.split, "all"))
+
+    @property
+    def cut_labels(self) -> dict[str, float]:
+        """Cases of which the grid leaves less than 95 % of the labelled volume -> that share."""
+        kept = {name: case.labels_kept for name, case in self.cases.items()}
+        return {name: share for name, share in kept.items() if share is not None and share < 0.95}
 
     def codec(self, case: str, modality: int = 0) -> Codec:
         """The intensity codec of one modality of one case."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -14,13 +15,17 @@ from scansmith.evaluate.privacy import statistics
 from scansmith.evaluate.privacy.audit import measured
 from scansmith.evaluate.privacy.cases import lay_out, trace
 from scansmith.evaluate.privacy.lines import Sides, lines_of
+from scansmith.evaluate.privacy.neighbours import LEAST_DISTANCE
 from scansmith.evaluate.privacy.pairs import case_rows
 from scansmith.evaluate.privacy.verdict import judge
 from scansmith.evaluate.view import Shared, View
 from scansmith.labels.table import KNOWN
 from scansmith.scan import DataError, Scan
+from scansmith.synthesize.make import synthesize
+from scansmith.workflow import prepare
+from scansmith.workflow import train as train_run
 
-CLEAN = {"identifying": 0}
+CLEAN = {"identifying": 0, "unread": [], "unknown": []}
 SHARED = Shared(("ct",), ("background", "liver", "tumour"), (2,), "names like a lesion")
 SIDE = 44  # patients of a side: enough for a pass
 
@@ -120,6 +125,20 @@ def test_an_independent_sample_of_patients_passes(slices, real):
         assert judge(report["lines"], report["exchange"], CLEAN)["verdict"] == verdict
 
 
+def test_a_copy_is_nearest_to_its_source_by_features_too(slices, real):
+    made = views(slices, 2 * SIDE, "s")
+    made[0], made[1] = seen("of t3", *slices[3]), seen("of h5", *slices[SIDE + 5])
+    _, rows, report = searched(made, real)
+    train, holdout = (row for row in rows if row["line"] == "features" and "of" in row["case"])
+    assert (train["train_case"], train["train_distance"]) == ("t3", LEAST_DISTANCE)
+    assert (holdout["holdout_case"], holdout["holdout_distance"]) == ("h5", LEAST_DISTANCE)
+    assert (train["nearer_to_train"], holdout["nearer_to_train"]) == (True, False)
+    assert train["too_near"]
+    assert holdout["too_near"]
+    copies = report["lines"]["features"]["copies"]
+    assert (copies["train"], copies["holdout"]) == (1, 1)
+
+
 @pytest.mark.slow
 def test_a_set_that_leans_on_its_training_patients_is_caught_without_a_single_copy(slices, real):
     rng = np.random.default_rng(1)
@@ -202,34 +221,98 @@ def test_patients_on_both_sides_are_refused(folders, slices, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_name_in_a_file_is_a_leak(folders, tmp_path):
-    import shutil
-
+@pytest.mark.parametrize(
+    ("name", "text"), [("notes.json", '{"PatientName": "Jane Doe"}'), ("a.nrrd", "by DOE^JANE")]
+)
+def test_a_name_in_a_file_is_a_leak(folders, tmp_path, name, text):
     synthetic = shutil.copytree(folders["fresh"], tmp_path / "named")
-    (synthetic / "notes.json").write_text('{"PatientName": "Jane Doe"}')
+    (synthetic / name).write_text(text)
     found = audit(synthetic, folders["train"], folders["holdout"])
     assert found["verdict"] == "leak"
     assert found["metadata"]["identifying"] == 1
     assert any("name a patient" in reason for reason in found["reasons"])
 
 
+@pytest.fixture(scope="module")
+def enough(slices, tmp_path_factory):
+    """Sets with as many patients as a pass takes: synthetic, training, hold-out."""
+    root = tmp_path_factory.mktemp("enough")
+    parts = {name: slices[n * SIDE : (n + 1) * SIDE] for n, name in enumerate("ths")}
+    return [write(root / name, parts[name], name) for name in "sth"]
+
+
+def test_strangers_pass_from_end_to_end_and_files_of_unknown_kinds_are_told(enough, tmp_path):
+    synthetic = shutil.copytree(enough[0], tmp_path / "made")
+    (synthetic / "LICENSE").write_text("CC-BY")
+    found = audit(synthetic, *enough[1:], tmp_path / "out")
+    assert found["verdict"] == "pass", found["reasons"]
+    assert found["sets"]["synthetic"]["cases_measured"] == SIDE
+    assert found["metadata"]["unknown"] == ["LICENSE"]
+    assert "1 file (LICENSE) " in found["reasons"][-1]
+    page = (tmp_path / "out" / "audit.html").read_text()
+    assert "unknown kind, searched as text alone (1):</b> LICENSE<" in page
+    assert "to the end (" not in page
+
+
+def test_strangers_with_a_file_that_cannot_be_read_do_not_pass(enough, tmp_path):
+    synthetic = shutil.copytree(enough[0], tmp_path / "made")
+    (synthetic / "more.bin").write_bytes(bytes(range(256)))
+    found = audit(synthetic, *enough[1:], tmp_path / "out", pictures=False)
+    assert found["verdict"] == "inconclusive"
+    (reason,) = found["reasons"]
+    assert reason.startswith("1 file (more.bin) of the synthetic set could not be read")
+    page = (tmp_path / "out" / "audit.html").read_text()
+    assert "not to the end (1):" in page
+    assert "<li>more.bin: of a kind that is not known" in page
+
+
+def phantoms(root, seeds, prefix, size=(24, 24, 12), change=lambda image: image):
+    writer = open_writer("nnunet", root, ("ct",), KNOWN["lits"])
+    for seed in seeds:
+        scan = make_phantom("liver", (8, seed), size).scan
+        name = f"{prefix}{seed:03d}"
+        image, labels = change(scan.image), change(scan.labels[None])[0]
+        writer.write(Scan(name, image, scan.affine, ("ct",), labels, patient=name))
+    writer.close()
+    return root
+
+
 @pytest.mark.slow
 def test_volumes_are_searched_as_slices_are(tmp_path):
-    def phantoms(root, seeds, prefix, change=lambda image: image):
-        writer = open_writer("nnunet", root, ("ct",), KNOWN["lits"])
-        for seed in seeds:
-            scan = make_phantom("liver", (8, seed), (24, 24, 12)).scan
-            name = f"{prefix}{seed:03d}"
-            image, labels = change(scan.image), change(scan.labels[None])[0]
-            writer.write(Scan(name, image, scan.affine, ("ct",), labels, patient=name))
-        writer.close()
-        return root
-
     train = phantoms(tmp_path / "train", range(24), "t")
     holdout = phantoms(tmp_path / "holdout", range(24, 48), "h")
-    copied = phantoms(tmp_path / "made", range(6), "s", lambda image: image[:, ::-1])
+    copied = phantoms(tmp_path / "made", range(6), "s", change=lambda image: image[:, ::-1])
     found = audit(copied, train, holdout)
     assert found["verdict"] == "leak"
     assert found["lines"]["whole"]["copies"]["train"] == 6
     fresh = phantoms(tmp_path / "fresh", range(48, 72), "s")
     assert audit(fresh, train, holdout)["verdict"] != "leak"
+
+
+@pytest.mark.slow
+def test_a_generator_that_remembers_its_patients_is_caught_and_a_hardly_trained_one_is_not(
+    tmp_path,
+):
+    train = phantoms(tmp_path / "train", range(3), "t", (32, 32, 8))
+    holdout = phantoms(tmp_path / "holdout", range(3, 27), "h", (32, 32, 8))
+    tiny = (
+        "data.size=32,32", "data.split=1,0,0", "data.intensity=minmax", "method.base=8",
+        "method.patch=8", "method.learning_rate=0.001", "train.batch=4", "train.sample_at=",
+        "train.device=cpu", "train.threads=1",
+    )  # fmt: skip
+    store = prepare(train, tmp_path / "store", "heart-gan", sets=tiny, workers=1)
+
+    def audited(steps):
+        sets = [*tiny, f"train.steps={steps}", f"train.checkpoint_every={steps}"]
+        run = train_run("heart-gan", store.path, tmp_path / f"run{steps}", sets=sets)
+        out = tmp_path / f"made{steps}"
+        # From the label maps of its own patients, unchanged.
+        made = synthesize(run, out, cases=3, seed=0, edit=False, device="cpu")
+        return audit(made, train, holdout)
+
+    found = audited(1000)
+    assert found["verdict"] == "leak"
+    assert found["lines"]["whole"]["copies"]["train"] == 3
+    near = {row["case"]: row["train_case"] for row in found["cases"] if row["line"] == "whole"}
+    assert near == {f"t00{n}": f"t00{n}" for n in range(3)}
+    assert audited(30)["verdict"] == "inconclusive"

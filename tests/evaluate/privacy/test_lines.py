@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.fft import dctn
+from scipy.ndimage import gaussian_filter
 
 from scansmith.evaluate.privacy import statistics
-from scansmith.evaluate.privacy.cases import lesions
-from scansmith.evaluate.privacy.lines import ALPHA, Line, measure
-from scansmith.evaluate.privacy.neighbours import Nearness
-from scansmith.evaluate.view import View
+from scansmith.evaluate.privacy.cases import Grid, Layout, Trace, lesions
+from scansmith.evaluate.privacy.lines import ALPHA, Line, Sides, hashes, lines_of, measure
+from scansmith.evaluate.privacy.neighbours import Nearness, flipped, flips
+from scansmith.evaluate.view import Shared, View
+
+NOTHING = np.zeros(2)
 
 
 def test_beside_the_largest_lesion_only_large_ones_count():
@@ -45,3 +49,68 @@ def test_gaps_of_lesions_are_judged_by_gaps_of_real_lesions():
     gaps = np.log([1.0, 2.0, 0.6 / 0.5, 0.7 / 0.6, 0.7 / 0.6])
     assert found["largest_real_gap"] == pytest.approx(np.log(2.0))
     assert found["gap_limit"] == pytest.approx(statistics.gap_limit(gaps, 1, ALPHA))
+
+
+def hashed(name, image, patient=None):
+    """A trace of an image (1, H, W) with all that a hash needs."""
+    low = dctn(image, norm="ortho")[:, :8, :8]
+    return Trace(name, patient or name, {}, {}, NOTHING, low)
+
+
+def pictures(count, seed):
+    rng = np.random.default_rng(seed)
+    return [gaussian_filter(rng.standard_normal((1, 32, 32)), (0, 3, 3)) for _ in range(count)]
+
+
+def test_hashes_count_copies_of_either_side_turned_or_not_and_no_strangers():
+    real, strangers = pictures(12, 0), pictures(20, 1)
+    cases = [hashed(f"r{n}", image) for n, image in enumerate(real)]
+    cases.append(hashed("r3 again", real[3], "r3"))  # another scan of one person is no stranger
+    trained = np.array([*[True] * 6, *[False] * 6, True])
+    turned = [flipped(real[1], (2,)), flipped(real[2], (1, 2)), flipped(real[7], (1,))]
+    made = [real[0], *turned, *strangers]
+    found = hashes(Sides([hashed(f"s{n}", x) for n, x in enumerate(made)], cases, trained))
+    assert (found["copies_train"], found["copies_holdout"]) == (3, 1)
+    assert found["bits"] == 63
+    assert [found["distances"][n, source] for n, source in enumerate((0, 1, 2, 7))] == [0, 0, 0, 0]
+    assert found["least_between_patients"] == min(
+        _bits(real[i], real[j]) for i in range(12) for j in range(12) if i != j
+    )
+    assert found["distances"][4:].min() >= found["least_between_patients"] > 0
+    alone = hashes(Sides([hashed(f"s{n}", x) for n, x in enumerate(strangers)], cases, trained))
+    assert (alone["copies_train"], alone["copies_holdout"]) == (0, 0)
+
+
+def _bits(first, second):
+    """Bits that differ between two pictures, the least over all flips of the first."""
+    spectra = [dctn(flipped(first, f), norm="ortho")[:, :8, :8] for f in flips(first.shape)]
+    other = dctn(second, norm="ortho")[:, :8, :8].ravel()[1:]
+    signs = [x.ravel()[1:] > np.median(x.ravel()[1:]) for x in spectra]
+    return min(int((sign != (other > np.median(other))).sum()) for sign in signs)
+
+
+def test_features_are_compared_in_standard_deviations_of_the_real_cases():
+    """Of three features one is in thousands, and one the same for all real cases."""
+    real = np.array([[0, 0, 5], [2000, 0, 5], [0, 4, 5], [2000, 4, 5]], float)  # sd 1000, 2, 0
+    made = np.array([[2000, 0, 5], [1000, 4, 99]], float)
+    image = np.random.default_rng(0).random((1, 1, 24, 24))
+
+    def case(name, embedding):
+        region = {"whole": [image]}
+        return Trace(name, name, region, region, embedding, np.zeros((1, 8, 8)))
+
+    shared = Shared(("ct",), ("background",), (), "any label")
+    grid = Grid((1, 24, 24), (1, 24, 24))
+    sides = Sides(
+        [case(f"s{n}", row) for n, row in enumerate(made)],
+        [case(f"r{n}", row) for n, row in enumerate(real)],
+        np.array([True, True, False, False]),
+    )
+    lines = lines_of(sides, Layout(shared, grid, grid, None), lambda *words: None)
+    (found,) = (line for line in lines if line.name == "features")
+    expected = [[2, 0.001, np.sqrt(8), 2], [np.sqrt(5), np.sqrt(5), 1, 1]]
+    np.testing.assert_allclose(found.synthetic.distances, expected)
+    others = np.array([[0, 2, 2, np.sqrt(8)], [2, 0, np.sqrt(8), 2]])
+    np.testing.assert_allclose(found.real[:2], np.where(others > 0, others, np.inf))
+    np.testing.assert_allclose(found.to_synthetic, [2, 0.001, 1, 1])
+    assert found.patients == ("r0", "r1", "r2", "r3")

@@ -11,6 +11,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from scansmith.data.write import open_writer
+from scansmith.evaluate.privacy import metadata
 from scansmith.evaluate.privacy.metadata import scan_folder
 from scansmith.labels.table import LabelTable
 from scansmith.scan import Scan
@@ -131,3 +132,98 @@ def test_a_broken_file_is_told_and_does_not_end_the_scan(tmp_path):
     found = scan_folder(tmp_path)
     assert [one["file"] for one in found["unread"]] == ["a.nii.gz", "b.png"]
     assert found["identifying"] == 1
+
+
+def test_a_file_of_an_unknown_kind_is_searched_as_text_and_told(tmp_path):
+    (tmp_path / "a.nrrd").write_text("NRRD0004\ntype: short\nPatientID:=4711\n\n")
+    (tmp_path / "b.mha").write_text("NDims = 3\nPatientID = anonymous\nComment = DOE^JANE\n")
+    (tmp_path / "c.dat").write_text("DOE^JANE")
+    (tmp_path / "d").write_bytes("taken 20200304".encode("utf-16"))
+    (tmp_path / "LICENSE").write_text("CC-BY: 4.0")
+    found = scan_folder(tmp_path)
+    assert kinds(found) == {
+        ("a.nrrd", "personal", "identifying"),
+        ("b.mha", "name", "identifying"),
+        ("c.dat", "name", "identifying"),
+        ("d", "date", "trace"),
+    }
+    assert found["unknown"] == ["LICENSE", "a.nrrd", "b.mha", "c.dat", "d"]
+    assert found["unread"] == []
+
+
+def test_what_follows_the_text_of_an_unknown_kind_is_not_read_and_names_there_may_be_chance(
+    tmp_path,
+):
+    zeros, voxels = bytes(20), bytes(range(32)) * 4096
+    (tmp_path / "a.nrrd").write_bytes(b"NRRD0004\nby: DOE^JANE\n\n" + voxels)
+    (tmp_path / "b.v").write_bytes(b"\x01" + zeros + b"ROE^RICHARD" + zeros + voxels)
+    (tmp_path / "c.v").write_bytes(b"\x01" + bytes(1 << 16) + b"far behind any header: POE^PAUL")
+    (tmp_path / "d.v").write_bytes(bytes(3))
+    far = b"\1" + bytes(1 << 16) + b"far behind any header: POE^PAUL"
+    (tmp_path / "e.v").write_bytes(b"a long text\n" * 10_000 + far)
+    found = scan_folder(tmp_path)
+    assert kinds(found) == {("a.nrrd", "name", "identifying"), ("b.v", "name", "trace")}
+    assert [one["file"] for one in found["unread"]] == ["a.nrrd", "b.v", "c.v", "d.v", "e.v"]
+    assert all("not known" in one["error"] for one in found["unread"])
+    assert found["unknown"] == []
+
+
+def test_chance_writes_no_names(tmp_path):
+    for seed in range(20):  # the pattern alone finds two names in each
+        (tmp_path / f"{seed}.bin").write_bytes(np.random.default_rng(seed).bytes(1 << 18))
+    found = scan_folder(tmp_path)
+    assert len(found["unread"]) == 20
+    assert found["findings"] == []
+
+
+def test_text_beyond_the_first_64_kib_is_read_to_its_end(tmp_path):
+    (tmp_path / "a.notes").write_text("nothing\n" * 20_000 + "DOE^JANE")
+    found = scan_folder(tmp_path)
+    assert (found["identifying"], found["unknown"]) == (1, ["a.notes"])
+
+
+def test_text_that_is_too_long_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(metadata, "_MOST_BYTES", 100)
+    monkeypatch.setattr(metadata, "_HEADER_BYTES", 50)
+    for name in ("a.txt", "b.notes"):
+        (tmp_path / name).write_text("x" * 101)
+    assert [one["file"] for one in scan_folder(tmp_path)["unread"]] == ["a.txt", "b.notes"]
+
+
+def test_text_of_another_encoding_is_understood(tmp_path):
+    (tmp_path / "a.json").write_text('{"PatientName": "Jane"}', encoding="utf-8-sig")
+    (tmp_path / "b.txt").write_bytes("DOE^JANE".encode("utf-16"))
+    (tmp_path / "c.txt").write_text("M\u00dcLLER^J\u00d6RG", encoding="utf-8")
+    found = scan_folder(tmp_path)
+    assert kinds(found) == {
+        ("a.json", "personal", "identifying"),
+        ("b.txt", "name", "identifying"),
+        ("c.txt", "name", "identifying"),
+    }
+    assert found["unread"] == []
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_what_is_not_what_its_name_says_is_not_read(tmp_path):
+    (tmp_path / "a.dcm").write_text("Patient: DOE^JANE, and enough letters for a few tags of DICOM")
+    (tmp_path / "b.json").write_text('{"PatientName": "Jane",}')
+    (tmp_path / "c.yaml").write_text("a: [1")
+    (tmp_path / "d.jsonl").write_text('{"a": 1}\n\n{"a": ')
+    (tmp_path / "e").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "f").symlink_to(tmp_path)
+    # Two documents, or a line without one, are no mistake.
+    (tmp_path / "g.yaml").write_text("a: 1\n---\nb: 2\n")
+    (tmp_path / "h.jsonl").write_text('{"a": 1}\n\n{"a": 2}\n')
+    found = scan_folder(tmp_path)
+    assert [one["file"] for one in found["unread"]] == [
+        "a.dcm",
+        "b.json",
+        "c.yaml",
+        "d.jsonl",
+        "e",
+        "f",
+    ]
+    assert found["files"] == 8
+    told = [one["error"] for one in found["unread"]]
+    assert told[0] == "named like DICOM, which it is not"
+    assert all("link" in error for error in told[-2:])

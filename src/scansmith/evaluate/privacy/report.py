@@ -15,7 +15,8 @@ from scansmith.io.atomic import write_bytes
 _MEANING = {
     "pass": "No sign of training patients was found. That is no guarantee.",
     "leak": "The synthetic set gives away training patients.",
-    "inconclusive": "There is too little to tell, or the comparison does not allow a verdict.",
+    "inconclusive": "There is too little to tell, or the comparison does not allow a verdict, or "
+    "a file could not be read.",
 }
 _FINDINGS = 40
 
@@ -37,6 +38,6 @@ def write_page(path: Path, found: dict[str, Any], pictures: Mapping[str, bytes])
         words=words_of(found["settings"]),
         meaning=_MEANING[found["verdict"]],
         pairs=pairs,
-        findings=found["metadata"]["findings"][:_FINDINGS],
+        shown=_FINDINGS,
     )
     return write_bytes(path, text.encode())

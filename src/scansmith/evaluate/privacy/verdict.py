@@ -27,6 +27,7 @@ WORDS = {
 }
 #: And where nothing is named like a lesion, so that every label counts.
 ANY_LABEL = {"lesion": "labelled structures", "inside": "inside of labelled structures"}
+_NAMED = 3  # files, in a reason
 _POWER = float(norm.ppf(0.9))  # noticed nine times in ten
 
 NO_GUARANTEE = (
@@ -60,8 +61,10 @@ def judge(lines: dict[str, Found], tests: Found, metadata: Found) -> Found:
     if leaks:
         return {"verdict": "leak", "reasons": leaks, "needed": None}
     doubts, needed = _doubts(lines, tests)
+    doubts += _unread(metadata)
     if doubts:
-        return {"verdict": "inconclusive", "reasons": doubts, "needed": needed}
+        reasons = [*doubts, *_of_unknown_kind(metadata)]
+        return {"verdict": "inconclusive", "reasons": reasons, "needed": needed}
     whole, weakest = lines["whole"], noticed(lines["whole"], tests)
     reason = (
         "No synthetic case is too near to one training patient, and the set as a whole is no "
@@ -70,7 +73,7 @@ def judge(lines: dict[str, Found], tests: Found, metadata: Found) -> Found:
         f"have been noticed, nine times in ten, from a share of {weakest['share']:.2f} or an AUC "
         f"of {weakest['auc']:.2f} on."
     )
-    return {"verdict": "pass", "reasons": [reason], "needed": None}
+    return {"verdict": "pass", "reasons": [reason, *_of_unknown_kind(metadata)], "needed": None}
 
 
 def unlike(tests: Found) -> bool:
@@ -112,6 +115,30 @@ def _named(metadata: Found) -> list[str]:
     if not count:
         return []
     return [f"{count} entries in the synthetic set's files name a patient or a date of one."]
+
+
+def _unread(metadata: Found) -> list[str]:
+    files = [one["file"] for one in metadata["unread"]]
+    if not files:
+        return []
+    return [
+        f"{_files(files)} of the synthetic set could not be read as what the name says, or not to "
+        "the end, so that nobody knows what is in there. Mend them, or take them out of the set."
+    ]
+
+
+def _of_unknown_kind(metadata: Found) -> list[str]:
+    if not metadata["unknown"]:
+        return []
+    return [
+        f"{_files(metadata['unknown'])} of the synthetic set, of kinds that are not known here, "
+        "could only be searched as text. Look at them."
+    ]
+
+
+def _files(names: list[str]) -> str:
+    shown = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    return f"{len(names)} {'file' if len(names) == 1 else 'files'} ({shown})"
 
 
 def noticed(whole: Found, tests: Found) -> dict[str, float]:

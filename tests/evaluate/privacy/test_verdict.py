@@ -1,0 +1,136 @@
+"""The verdict from numbers alone: every reason for and against a pass, one at a time."""
+
+import copy
+
+import pytest
+
+from scansmith.evaluate.privacy.verdict import judge
+
+CLEAN = {"identifying": 0, "unread": [], "unknown": []}
+
+
+def line():
+    """No copies, and so little chance that a share of 0.83 or an AUC of 0.73 is noticed."""
+    return {
+        "cases": 40,
+        "compared": 40,
+        "patients": {"train": 30, "holdout": 40},
+        "nearer_to_train": {"share": 0.5},
+        "membership": {"auc": 0.5},
+        "sd_of_chance": {"share": 0.1, "auc": 0.07},
+        "copies": {"train": 0, "holdout": 0},
+    }
+
+
+def judged(change=lambda lines, tests, metadata: None):
+    lines = {name: line() for name in ("whole", "lesion", "inside", "features")}
+    tests = {"p": 0.5, "critical": 2.0, "p_train_unlike_holdout": 0.5}
+    metadata = copy.deepcopy(CLEAN)
+    change(lines, tests, metadata)
+    return judge(lines, tests, metadata)
+
+
+def test_where_nothing_speaks_against_it_the_set_passes():
+    found = judged()
+    assert (found["verdict"], found["needed"]) == ("pass", None)
+    assert "a share of 0.83 or an AUC of 0.73" in found["reasons"][0]  # 0.5 + (2 + 1.28) sd
+
+
+@pytest.mark.parametrize(
+    ("p", "verdict"),
+    [(0.0099, "leak"), (0.01, "inconclusive"), (0.049, "inconclusive"), (0.05, "pass")],
+)
+def test_a_leaning_that_is_no_leak_and_no_pass_is_inconclusive(p, verdict):
+    found = judged(lambda lines, tests, metadata: tests.update(p=p))
+    assert found["verdict"] == verdict
+    if verdict == "inconclusive":
+        assert [reason for reason in found["reasons"] if "lean towards" in reason] != []
+        assert len(found["reasons"]) == 1
+        twice = {"train_patients": 60, "holdout_patients": 60, "synthetic_cases": 80}
+        assert found["needed"] == twice
+
+
+@pytest.mark.parametrize("few", ["cases", "train", "holdout"])
+def test_fewer_than_20_of_anything_are_too_few(few):
+    def change(count):
+        def to(lines, tests, metadata):
+            whole = lines["whole"]
+            (whole if few == "cases" else whole["patients"])[few] = count
+
+        return to
+
+    found = judged(change(19))
+    assert found["verdict"] == "inconclusive"
+    assert [" too few " in reason for reason in found["reasons"]] == [True]
+    assert min(found["needed"].values()) == 20
+    assert judged(change(20))["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(("what", "wanted"), [("share", 0.85), ("auc", 0.75)])
+def test_a_search_that_would_not_notice_a_leaning_says_how_many_cases_would_do(what, wanted):
+    sd = 1.01 * (wanted - 0.5) / (2.0 + 1.2816)
+
+    def blind(lines, tests, metadata):
+        lines["whole"]["sd_of_chance"][what] = 2 * sd
+
+    found = judged(blind)
+    assert found["verdict"] == "inconclusive"
+    assert [" too few " in reason for reason in found["reasons"]] == [True]
+    # Twice the deviation wanted: four times as many, and 2 % more for the 1.01.
+    needed = {"train_patients": 123, "holdout_patients": 123, "synthetic_cases": 164}
+    assert found["needed"] == needed
+    close = judged(lambda lines, *_: lines["whole"]["sd_of_chance"].update({what: 0.98 * sd}))
+    assert close["verdict"] == "pass"
+
+
+@pytest.mark.parametrize("p", [0.5, 0.001])
+def test_nothing_follows_where_training_and_holdout_patients_differ_as_groups(p):
+    found = judged(lambda lines, tests, _: tests.update(p=p, p_train_unlike_holdout=0.009))
+    assert found["verdict"] == "inconclusive"
+    assert "differ as groups (p = 0.009)" in found["reasons"][0]
+    equal = judged(lambda lines, tests, _: tests.update(p_train_unlike_holdout=0.01))
+    assert equal["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("whole", "inconclusive"),
+        ("lesion", "inconclusive"),
+        ("inside", "inconclusive"),
+        ("features", "pass"),  # these call no single case a copy
+    ],
+)
+def test_copies_of_holdout_patients_are_inconclusive(name, verdict):
+    found = judged(lambda lines, *_: lines[name]["copies"].update(holdout=2))
+    assert found["verdict"] == verdict
+    told = [
+        reason.startswith("2 synthetic cases are nearer to one hold") for reason in found["reasons"]
+    ]
+    assert told == [verdict == "inconclusive"]
+
+
+def test_a_file_that_could_not_be_read_keeps_the_set_from_a_pass():
+    files = [{"file": f"{name}.bin", "error": "no text"} for name in "abcd"]
+    found = judged(lambda lines, tests, metadata: metadata.update(unread=files))
+    assert (found["verdict"], found["needed"]) == ("inconclusive", None)
+    assert found["reasons"][0].startswith("4 files (a.bin, b.bin, c.bin, ...) of the synthetic set")
+
+    def leak(lines, tests, metadata):
+        metadata.update(unread=files, identifying=1)
+
+    assert judged(leak)["verdict"] == "leak"
+
+
+def test_files_of_an_unknown_kind_are_told_and_do_not_decide():
+    found = judged(lambda lines, tests, metadata: metadata.update(unknown=["LICENSE"]))
+    assert found["verdict"] == "pass"
+    assert found["reasons"][-1].startswith("1 file (LICENSE) of the synthetic set, of kinds that")
+
+    def few(lines, tests, metadata):
+        lines["whole"]["cases"] = 3
+        metadata.update(unknown=["LICENSE"])
+
+    found = judged(few)
+    assert found["verdict"] == "inconclusive"
+    assert "(LICENSE)" in found["reasons"][-1]
