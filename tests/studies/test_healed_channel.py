@@ -150,6 +150,14 @@ def test_a_run_that_learned_from_test_patients_is_refused(root, tmp_path):
         )
 
 
+def test_a_run_of_another_method_is_refused(root, tmp_path):
+    shutil.copytree(root / "run", tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record | {"method": "magan"}))
+    with pytest.raises(DataError, match="found a run of magan, expected one of ant-gan"):
+        study({"other": [tmp_path / "run"]}, tmp_path / "out", asked=SMALL, store=root / "store")
+
+
 def test_a_shared_ant_gan_knows_test_patients_and_says_so(root, tmp_path, capsys):
     store, cross_validation = Store.open(root / "store"), CrossValidation(folds=2, shared_gan=True)
     folds = Folds(store, {"ant-gan": [root / "run"]}, tmp_path, cross_validation)

@@ -68,8 +68,8 @@ class CrossValidation:
     def __post_init__(self) -> None:
         if self.folds < 1 or not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise SettingsError(
-                f"found {self.folds} folds and seeds {self.seeds}, expected 1 fold or more and "
-                "seeds that differ. For example --folds 5 --seeds 0,1,2."
+                f"cross-validation: found {self.folds} folds and seeds {self.seeds}, expected 1 "
+                "fold or more and seeds that differ. For example --folds 5 --seeds 0,1,2."
             )
         if self.shared_gan and self.folds == 1:
             raise SettingsError(
@@ -238,7 +238,10 @@ class Folds:
     def _unfit(self, run: Path) -> list[str]:
         record = read_record(run)
         if record["method"] != AntGan.name:
-            return [f"{run}: a {record['method']} run. Give runs of {AntGan.name}."]
+            return [
+                f"{run}: found a run of {record['method']}, expected one of {AntGan.name}. Give "
+                f"such a run, or train it (scansmith train {AntGan.name})."
+            ]
         own = Store.open(record["store"])
         return [f"{run}: {problem}" for problem in differences(own, self.store)]
 
