@@ -108,14 +108,8 @@ def prepare(
     counts += f", {unused} unused" if unused else ""
     size = " x ".join(str(n) for n in made.facts.size)
     typer.echo(f"{len(made.cases)} cases ({counts}) of {size} pixels in {made.path}")
-    if cut := made.cut_labels:
-        worst = min(cut, key=lambda name: cut[name])
-        typer.echo(
-            f"The grid cuts labels away in {len(cut)} case(s): of {worst} it keeps "
-            f"{100 * cut[worst]:.0f} % of what is labelled. Where that matters, prepare again on a "
-            "larger grid (--set data.size=...).",
-            err=True,
-        )
+    if made.cut_note:
+        typer.echo(made.cut_note, err=True)
 
 
 @data.command(

@@ -201,6 +201,18 @@ class Store:
         kept = {name: case.labels_kept for name, case in self.cases.items()}
         return {name: share for name, share in kept.items() if share is not None and share < 0.95}
 
+    @property
+    def cut_note(self) -> str:
+        """That the grid cuts labels away, and what helps; "" if it does not."""
+        if not self.cut_labels:
+            return ""
+        worst, share = min(self.cut_labels.items(), key=lambda item: item[1])
+        return (
+            f"The grid cuts labels away in {len(self.cut_labels)} case(s): of {worst} it keeps "
+            f"{100 * share:.0f} % of what is labelled. Where that matters, prepare again on a "
+            "larger grid (data.size)."
+        )
+
     def codec(self, case: str, modality: int = 0) -> Codec:
         """The intensity codec of one modality of one case."""
         return self._case(case).codecs[modality]

@@ -232,7 +232,9 @@ def run_cells(
         arm -> scores under each seed, None where a cell failed; and what went wrong.
     """
     for name in ("", *place.spec.generators):
-        place.store(name)  # before the processes, which would all write it
+        note = place.store(name).cut_note  # prepared before the processes, which would all write it
+        if note:
+            tell(f"{name}: {note}" if name else note)
     for name in place.spec.sets:
         with suppress(ScansmithError):  # told by the arms that need it
             place.store_of(name)

@@ -64,11 +64,12 @@ class Place(Generic[S]):
         return {name: value for name, value in sets.items() if name.startswith("data.")}
 
     def data_facts(self, store: Store) -> dict[str, str]:
-        """What data the study was given, for the record: given, layout, and what it needs."""
+        """What data the study was given: given, layout, what it needs, and what is cut away."""
         return {
             "given": self.data.resolve().name,
             "layout": store.source["layout"],
             "needs": self.spec.data.needs,
+            "cut": store.cut_note,
         }
 
     def store_of(self: Place[Spec], name: str) -> Store:

@@ -92,10 +92,10 @@ def data_line(told: Mapping[str, Any]) -> str:
     """What data a study was given, and what it asks for.
 
     Args:
-        told: given, layout, needs.
+        told: given, layout, needs, cut.
     """
     needs = f" The study asks for {told['needs']}." if told["needs"] else ""
-    return f"Data: {told['given']} ({told['layout']}).{needs}"
+    return f"Data: {told['given']} ({told['layout']}).{needs} {told['cut']}".rstrip()
 
 
 def cell(found: Mapping[str, Any]) -> str:
