@@ -209,11 +209,41 @@ def test_a_store_of_another_recipe_is_not_overwritten(livers, tmp_path, recipe):
         prepare(livers, tmp_path / "s", recipe(size=(8, 8)), workers=1)
 
 
-def test_a_store_of_other_files_is_not_overwritten(livers, tmp_path, recipe):
-    prepare(livers, tmp_path / "s", recipe(), workers=1)
+def test_a_copy_of_the_files_with_other_times_is_read_again_and_taken(livers, tmp_path, recipe):
+    first = prepare(livers, tmp_path / "s", recipe(), workers=1)
+    before = content(tmp_path / "s")
     os.utime(image_of(livers, "liver_0"), ns=(1, 1))
+    again = prepare(livers, tmp_path / "s", recipe(), workers=1)
+    assert again.facts == first.facts
+    after = content(tmp_path / "s")
+    assert [name for name in before if after[name] != before[name]] == ["store.json"]
+    assert after.keys() == before.keys()
+    assert again.source["files"]["liver_0"][2][0][2] == 1  # so that next time none is read
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_a_store_of_other_files_is_not_overwritten(livers, tmp_path, recipe):
+    """The same name and size, and another voxel: zeros behind a gzip stream mean nothing."""
+    path = image_of(livers, "liver_0")
+    image = nib.load(path)
+    voxels = np.asarray(image.dataobj).copy()
+    size = path.stat().st_size + 1000
+
+    def write(value):
+        voxels[5, 5, 1] = value
+        nib.save(nib.Nifti1Image(voxels, image.affine), path)
+        path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+
+    write(7)
+    prepare(livers, tmp_path / "s", recipe(), workers=1)
+    before = content(tmp_path / "s")
+    write(70)
+    assert path.stat().st_size == size
     with pytest.raises(DataError, match="a store of other files"):
         prepare(livers, tmp_path / "s", recipe(), workers=1)
+    assert content(tmp_path / "s") == before
+    write(7)
+    assert prepare(livers, tmp_path / "s", recipe(), workers=1).names("all")
 
 
 def test_a_folder_with_other_things_in_it_is_not_touched(livers, tmp_path, recipe):

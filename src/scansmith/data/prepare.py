@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,11 +23,12 @@ from scansmith.data.layouts import DataSet, find_layout
 from scansmith.data.needs import check_recipe, same_images, unmet, unserved
 from scansmith.data.prepare_case import Finding, Task, alone, pack_case, read_case
 from scansmith.data.regions import with_regions
+from scansmith.data.signatures import signature, source_of, timeless
 from scansmith.data.split import split_patients
 from scansmith.data.store import FORMAT, Store, StoredCase, write_json
 from scansmith.labels.table import LabelTable
 from scansmith.recipe import Codec, Draw, Facts, Recipe
-from scansmith.scan import CaseFiles, DataError, Problem, SettingsError
+from scansmith.scan import DataError, Problem, SettingsError
 
 #: Told after each case: how many steps are done, of how many, and what was done.
 Progress = Callable[[int, int, str], None]
@@ -46,8 +48,9 @@ def prepare(
 ) -> Store:
     """Turn a data set on disk into a store for one recipe.
 
-    A finished store of the same data and recipe is returned as it is. An interrupted one goes on;
-    the result is the same as without the interruption.
+    A finished store of the same data and recipe is returned as it is; if the files have other
+    times, as copies have, they are read again to see. An interrupted one goes on; the result is the
+    same as without the interruption.
 
     Args:
         src: data set in any layout that `find_layout` knows.
@@ -68,9 +71,13 @@ def prepare(
     splits = _splits(dataset, recipe, problems)
     if problems:
         raise DataError([*problems, *_content_problems(dataset, recipe, problems, workers)])
-    source = {"layout": dataset.layout, "files": _signatures(dataset)}
+    source = source_of(dataset)
     if (store / "store.json").exists():
-        return _same_store(store, recipe, source)
+        found = _same_recipe(store, recipe)
+        if found.source != source:
+            _same_content(found, source, lambda other: prepare(src, other, recipe, workers=workers))
+        _clear(store)
+        return Store.open(store)
     _claim(store, recipe)
     tasks = _tasks(dataset, recipe, splits, store / "cases")
     steps = _Steps(progress, 2 * len(tasks))
@@ -152,7 +159,7 @@ def _tasks(
     rule = f"{FORMAT} {recipe.model_dump_json()} {_names(dataset.table)} {modalities}"
     tasks = []
     for files in sorted(dataset.cases, key=lambda each: each.case):
-        key = hashlib.sha256(f"{rule} {_signature(files)}".encode()).hexdigest()
+        key = hashlib.sha256(f"{rule} {signature(files)}".encode()).hexdigest()
         place = None if folder is None else folder / files.case
         split = splits.get(files.patient, "")
         tasks.append(Task(files, split, modalities, recipe, dataset.table, kept, place, key))
@@ -232,21 +239,7 @@ def _names(table: LabelTable) -> dict[str, str]:
     return {str(value): name for value, name in sorted(names.items())}
 
 
-def _signatures(dataset: DataSet) -> dict[str, Any]:
-    return {files.case: _signature(files) for files in sorted(dataset.cases, key=lambda c: c.case)}
-
-
-def _signature(files: CaseFiles) -> list[Any]:
-    """Name, size and time of each file of a case: what tells that none was replaced."""
-    paths = [*files.images.values(), *([files.labels] if files.labels else [])]
-    found = []
-    for path in paths:
-        status = path.stat()
-        found.append([path.name, status.st_size, status.st_mtime_ns])
-    return [files.patient, list(files.images), found]
-
-
-def _same_store(store: Path, recipe: Recipe, source: Mapping[str, Any]) -> Store:
+def _same_recipe(store: Path, recipe: Recipe) -> Store:
     found = Store.open(store)
     if found.recipe != recipe:
         there, asked = found.recipe.model_dump(), recipe.model_dump()
@@ -257,14 +250,30 @@ def _same_store(store: Path, recipe: Recipe, source: Mapping[str, Any]) -> Store
             f"{store}: a store for another recipe ({'; '.join(differing)}). Choose another folder, "
             "or delete this one."
         )
-    if found.source != source:
-        raise DataError(
-            f"{store}: a store of other files ({found.source['layout']}, "
-            f"{len(found.source['files'])} cases); the data set was changed or is another one. "
-            "Choose another folder, or delete this one."
-        )
-    _clear(store)
     return found
+
+
+def _same_content(found: Store, source: Mapping[str, Any], again: Callable[[Path], Store]) -> None:
+    """Let a store stand for files that differ from its own in their times alone.
+
+    Args:
+        again: prepares them anew in a folder.
+    Raises:
+        DataError: they are others.
+    """
+    writable = all(os.access(folder, os.W_OK) for folder in (found.path, found.path.parent))
+    if writable and timeless(found.source) == timeless(source):
+        with tempfile.TemporaryDirectory(dir=found.path.parent, prefix=".again-") as scratch:
+            same = again(Path(scratch) / "store").facts.fingerprint == found.facts.fingerprint
+        if same:
+            plain = json.loads((found.path / "store.json").read_text(encoding="utf-8"))
+            write_json(found.path / "store.json", {**plain, "source": source})
+            return
+    raise DataError(
+        f"{found.path}: a store of other files ({found.source['layout']}, "
+        f"{len(found.source['files'])} cases); the data set was changed or is another one. "
+        "Choose another folder, or delete this one."
+    )
 
 
 def _claim(store: Path, recipe: Recipe) -> None:
