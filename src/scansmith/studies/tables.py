@@ -126,7 +126,7 @@ def published(
             here.
         ours: arm -> measure -> mean with interval.
     Returns:
-        None if the paper has no numbers.
+        No lines if the paper has no numbers.
     """
     cited = told.get("cited", {})
     rows = {**told["arms"], **cited}
