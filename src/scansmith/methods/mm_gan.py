@@ -45,8 +45,8 @@ CPU: Mapping[str, Any] = {
     "method.critic_gain": 5.0,
     "method.critic_norm": "instance",
     "method.spectral_critic": False,
-    "method.learning_rate_critic": 4e-4,
     "method.l1": 5.0,
+    "train.ema": 0.99,
     "train.batch": 2,  # PyTorch's fast 3D convolutions need two samples or bf16 on a CPU
     "train.steps": 1500,
     "train.checkpoint_every": 500,
