@@ -64,9 +64,28 @@ def test_with_mask_to_both_the_image_path_sees_the_mask_map():
     game, source = tiny(method__mask_to_both=True), slices()
     seen = []
     game.generator.image_path.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    image, mask_map, _ = game.inputs(source.image, game.mask(source))
-    game.generate(image, mask_map)
+    t = game.mask(source)
+    image, mask_map, _ = game.inputs(source.image, t)
+    game.generate(image, mask_map, t)
     assert torch.equal(seen[0], torch.cat([image, mask_map], dim=1))
+
+
+def test_grain_is_noise_inside_the_tumour_alone_and_a_seed_repeats_it():
+    game, source = tiny(method__grain=0.5).eval(), slices()
+    seen = []
+    game.generator.image_path.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    t = game.mask(source)
+    w, _, _ = game.inputs(source.image, t)
+    with torch.no_grad():
+        first = game.paint(source, torch.Generator().manual_seed(3))
+        again = game.paint(source, torch.Generator().manual_seed(3))
+        other = game.paint(source, torch.Generator().manual_seed(4))
+    noise = torch.randn(t.shape, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(seen[0], w + 0.5 * noise * t)
+    assert torch.equal(seen[0][t == 0], w[t == 0])
+    assert torch.equal(first, again)
+    assert not torch.equal(first[0], other[0])
+    assert torch.equal(first[1], other[1])  # no tumour, no noise
 
 
 def test_generator_terms_have_the_weights_of_table_2():
@@ -106,7 +125,9 @@ def test_outside_the_feathered_edge_the_source_slice_is_untouched():
 def test_with_paste_none_the_whole_output_of_the_generator_is_returned():
     game, source = tiny(method__paste="none").eval(), slices()
     with torch.no_grad():
-        assert torch.equal(game.make(source, torch.Generator()), game.paint(source))
+        assert torch.equal(
+            game.make(source, torch.Generator()), game.paint(source, torch.Generator())
+        )
 
 
 def test_the_feather_falls_as_a_doubled_gaussian_tail():
@@ -176,12 +197,12 @@ def test_what_is_painted_relative_to_the_organ_comes_back_in_its_own_units():
     image = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     seen = []
 
-    def hand_on(image, mask_map):
+    def hand_on(image, mask_map, t, chance):
         seen.append(image)
         return image
 
     game.generate = hand_on
-    painted = game.paint(Batch(image, labels))
+    painted = game.paint(Batch(image, labels), torch.Generator())
     torch.testing.assert_close(painted, image)
     organ = (labels == 1).unsqueeze(1)
     torch.testing.assert_close(seen[0][organ].mean(), torch.tensor(0.0), atol=1e-6, rtol=0)

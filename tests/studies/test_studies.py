@@ -11,7 +11,7 @@ import torch
 from scansmith.data.phantom import write_phantoms
 from scansmith.scan import RunError
 from scansmith.studies import label_to_image, tumour_painting
-from scansmith.studies.contrast import Contrast, contrast_of
+from scansmith.studies.contrast import Contrast, contrast_of, textures
 from scansmith.studies.contrast import fills as fills_of
 from scansmith.studies.evolution import LABEL, evolution
 from scansmith.studies.tables import Slice, by_scan, cell, over_scans, table
@@ -70,6 +70,19 @@ def test_differences_pair_scans_of_the_same_run():
     assert found["inside psnr"]["mean"] == 1.5  # (2 + 1) / 2
     elsewhere = [{"c/c": {"inside psnr": 0.0}}]
     assert tumour_painting.differences(magan, elsewhere) is None
+
+
+def test_textures_are_of_large_tumours_alone_and_a_scan_counts_once():
+    labels = np.zeros((40, 40), np.uint8)
+    labels[5:35, 5:35] = LESION
+    small = np.zeros_like(labels)
+    small[5:15, 5:15] = LESION
+    board = np.indices((40, 40)).sum(axis=0) % 2 * 2.0 - 1
+    slices = [Slice(c, c, board, x) for c, x in (("a", labels), ("a", labels), ("b", small))]
+    assert list(textures(slices, None, LESION)) == ["a/a"]
+    found = textures(slices, lambda one: 3 * one.image, LESION)["a/a"]
+    assert found["sd"] == pytest.approx(3.0, rel=0.02)
+    assert found["mesh"] == pytest.approx(1.0, abs=0.01)  # of period 2, so of 4 too
 
 
 def test_class_means_know_each_structures_mean():

@@ -102,6 +102,9 @@ class MaganNumbers(Section):
     )
     level_raw: float = number(100.0, "organ's mean, raw units, in slices that hardly show it")
     jitter: float = number(0.0, "training: random shift and gain of intensities up to this", ge=0)
+    grain: float = number(
+        0.0, "sd of noise that G sees inside T, network units: what texture can grow from", ge=0
+    )
     flip: bool = number(False, "training: mirror slices left-right and front-back at random")
     paste: Literal["none", "hard", "feather"] = number(
         "feather", "what make() returns: G whole (paper), or set into the source slice"
@@ -143,6 +146,7 @@ class Magan(Method):
             "method.critic_crop": 64,
             "method.max_keys": 256,
             "method.jitter": 0.1,
+            "method.grain": 0.5,
             "method.flip": True,
             "method.dropout": 0.2,
             "train.batch": 4,
@@ -230,8 +234,21 @@ class Magan(Method):
         m = torch.where(t > 0, self.white, torch.full_like(r, self.zero))
         return w, m, w
 
-    def generate(self, image: Tensor, mask_map: Tensor) -> Tensor:
-        """G, whichever network it is."""
+    def generate(
+        self,
+        image: Tensor,
+        mask_map: Tensor,
+        t: Tensor,
+        chance: torch.Generator | None = None,
+    ) -> Tensor:
+        """G, whichever network it is, with `grain` inside T from `chance` (PyTorch's if None).
+
+        A large tumour is one white patch to G: without grain nothing tells its pixels apart but
+        where they lie in the strides, and what texture D asks for comes out as a mesh.
+        """
+        if grain := self.settings.method.grain:
+            noise = torch.randn(t.shape, generator=chance).to(t)
+            image = image + grain * noise * t
         if isinstance(self.generator, Pix2PixUNet):
             return self.generator(torch.cat([image, mask_map], dim=1))
         if self.settings.method.mask_to_both:
@@ -243,7 +260,7 @@ class Magan(Method):
         samples = batch["abnormal"]
         r, t = self.augment(samples.image - self.levels(samples), self.mask(samples))
         image, mask_map, w = self.inputs(r, t)
-        made = self.generate(image, mask_map)
+        made = self.generate(image, mask_map, t)
         scene = {"real": r, "made": made, "condition": w, "mask": t}
         seen = {"seen_real": r, "seen_made": made, "seen_condition": w}
         if side := self.settings.method.critic_crop:
@@ -298,11 +315,11 @@ class Magan(Method):
         on_real, on_fake = losses.accuracy(real, fake, threshold=0.0)
         return {"D.accuracy_real": float(on_real), "D.accuracy_fake": float(on_fake)}
 
-    def paint(self, source: Batch) -> Tensor:
+    def paint(self, source: Batch, chance: torch.Generator) -> Tensor:
         """G's whole output for the lesions in the labels, (B, 1, S, S)."""
-        levels = self.levels(source)
-        image, mask_map, _ = self.inputs(source.image - levels, self.mask(source))
-        return self.limited(self.generate(image, mask_map) + levels)
+        levels, t = self.levels(source), self.mask(source)
+        image, mask_map, _ = self.inputs(source.image - levels, t)
+        return self.limited(self.generate(image, mask_map, t, chance) + levels)
 
     def levels(self, source: Batch) -> Tensor:
         """What is subtracted from each slice, network range: (B, 1, 1, 1); zeros if absolute.
@@ -323,27 +340,31 @@ class Magan(Method):
 
     def make(self, source: Batch, chance: torch.Generator) -> Tensor:
         """Paint every lesion of the labels; outside them as `paste` says."""
-        made = self.paint(source)
+        return self.pasted(source, self.paint(source, chance))
+
+    def pasted(self, source: Batch, painted: Tensor) -> Tensor:
+        """The painted lesions in the source slice, or all that was painted with paste none."""
         paste = self.settings.method.paste
         if paste == "none":
-            return made
+            return painted
         t = self.mask(source)
         share = t if paste == "hard" else feathered(t, self.settings.method.feather_pixels)
-        return source.image + share * (made - source.image)
+        return source.image + share * (painted - source.image)
 
     def panels(self, source: Batch, chance: torch.Generator) -> dict[str, Tensor]:
-        """What G saw, what it made, what is handed on, what was there."""
+        """What G saw (but for grain), what it made, what is handed on, what was there."""
+        painted = self.paint(source, chance)
         return {
             "labels": source.labels,
             "masked": self.inputs(source.image, self.mask(source))[2],
-            "G": self.paint(source),
-            "made": self.make(source, chance),
+            "G": painted,
+            "made": self.pasted(source, painted),
             "real": source.image,
         }
 
     def validate(self, source: Batch, chance: torch.Generator) -> dict[str, float]:
         """Mean absolute error of G inside the tumour and over the slice, network range."""
-        made, t = self.paint(source), self.mask(source)
+        made, t = self.paint(source, chance), self.mask(source)
         return {
             "mae_inside": float(losses.masked_l1(source.image, made, t)),
             "mae": float(losses.l1(source.image, made)),

@@ -1,4 +1,4 @@
-"""What tumours look like beside their organ, and fills that know nothing else."""
+"""What tumours look like, beside their organ and inside, and fills that know nothing else."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scansmith.evaluate.fine_texture import fine_texture
 from scansmith.scan import DataError
-from scansmith.studies.tables import Slice
+from scansmith.studies.tables import Slice, by_scan
 
 FILLS = ("fill, liver mean", "fill, liver mean - contrast", "fill + noise", "oracle mean")
 """Names of what `fills` gives."""
@@ -80,6 +81,19 @@ def contrasts(
         if t.any() and liver.any():
             found.append(float(one.image[liver].mean() - image[t].mean()))
     return found
+
+
+def textures(
+    slices: Sequence[Slice], paint: Callable[[Slice], np.ndarray] | None, lesion: int
+) -> dict[str, dict[str, float]]:
+    """Mean texture of large tumours by scan (see `by_scan`), painted or as they are."""
+    kept, rows = [], []
+    for one in slices:
+        found = fine_texture(one.image if paint is None else paint(one), one.labels == lesion)
+        if not np.isnan(found["mesh"]):
+            kept.append(one)
+            rows.append(found)
+    return by_scan(kept, rows)
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -11,7 +11,8 @@ The name given first is compared with each other one, scan by scan.
 Measures are taken inside the tumour, in its box and over the slice, of the generator's raw output
 and of the composite (tumour set into the real slice). Fills need no training; the oracle fill knows
 the true mean and bounds what any constant can reach. Then tumours are painted into test slices
-without any, and their contrast to the organ is set beside that of real ones.
+without any, and their contrast to the organ is set beside that of real ones. The texture of large
+tumours, painted where they were, is set beside their own.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from scansmith.labels.bank import LesionBank, cut_lesions
 from scansmith.labels.place import edit_labels
 from scansmith.methods.magan import Magan, feathered
 from scansmith.scan import Batch, DataError
-from scansmith.studies.contrast import Contrast, contrast_of, contrasts, fills, spread
+from scansmith.studies.contrast import Contrast, contrast_of, contrasts, fills, spread, textures
 from scansmith.studies.named import named_folders
 from scansmith.studies.tables import Slice, by_scan, cell, over_scans, slices_of, summary, table
 from scansmith.workflow import load_run
@@ -47,12 +48,13 @@ def painter(run: Path) -> Callable[[Slice], np.ndarray]:
     if not isinstance(loaded.method, Magan):
         raise DataError(f"{run}: a {loaded.record['method']} run. Give runs of magan.")
     method, codec = loaded.method, loaded.method.facts.codecs[0]
+    chance = torch.Generator().manual_seed(0)
 
     def paint(one: Slice) -> np.ndarray:
         image = torch.from_numpy(codec.encode(one.image))[None, None]
         labels = torch.from_numpy(one.labels.astype(np.int64))[None]
         with torch.no_grad():
-            return codec.decode(method.paint(Batch(image, labels))[0, 0].numpy())
+            return codec.decode(method.paint(Batch(image, labels), chance)[0, 0].numpy())
 
     return paint
 
@@ -151,6 +153,7 @@ def study(runs: dict[str, list[Path]], least_pixels: int = 8) -> dict[str, Any]:
     grounds = {path: Ground.of(path, least_pixels) for path in dict.fromkeys(home.values())}
     gathered: dict[str, list[dict[str, dict[str, float]]]] = {}
     inserted: dict[str, list[float]] = {"real tumours, test": [], "real tumours, training": []}
+    large: dict[str, list[dict[str, dict[str, float]]]] = {}
     # Stores prepared with other settings may hold the same test scans: baselines see them once.
     tested = {ground.store.names("test"): ground for ground in grounds.values()}
     for ground in tested.values():
@@ -159,12 +162,17 @@ def study(runs: dict[str, list[Path]], least_pixels: int = 8) -> dict[str, Any]:
         for split, slices in (("test", ground.test), ("training", ground.training)):
             found = contrasts(slices, None, ground.organ, ground.lesion)
             inserted[f"real tumours, {split}"] += found
+            fine = textures(slices, None, ground.lesion)
+            large.setdefault(f"real tumours, {split}", []).append(fine)
     for name, folders in runs.items():
         for folder in folders:
             ground, paint = grounds[home[folder]], painter(folder)
             gathered.setdefault(name, []).append(ground.score(paint))
             found = contrasts(ground.free, paint, ground.organ, ground.lesion)
             inserted.setdefault(name, []).extend(found)
+            for split, slices in (("test", ground.test), ("training", ground.training)):
+                fine = textures(slices, paint, ground.lesion)
+                large.setdefault(f"{name}, {split}", []).append(fine)
     first = next(iter(runs))
     return {
         "reference": first,
@@ -179,6 +187,7 @@ def study(runs: dict[str, list[Path]], least_pixels: int = 8) -> dict[str, Any]:
             other: differences(gathered[first], gathered[other]) for other in runs if other != first
         },
         "inserted": {name: spread(found) for name, found in inserted.items()},
+        "texture": {name: over_scans(found) for name, found in large.items() if any(found)},
     }
 
 
@@ -230,6 +239,9 @@ def as_markdown(result: dict[str, Any]) -> str:
     ]
     lines += ["**contrast to the liver**", ""]
     lines += table(["", "slices", "mean", "sd", "above 10"], rows)
+    rows = [[name, cell(f["sd"]), cell(f["mesh"])] for name, f in result["texture"].items()]
+    if rows:
+        lines += ["", "**fine texture of large tumours**", "", *table(["", "sd", "mesh"], rows)]
     return "\n".join(lines) + "\n"
 
 
