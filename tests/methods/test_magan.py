@@ -168,6 +168,7 @@ def test_the_papers_training_numbers_are_the_defaults():
     settings = load_settings(Magan.settings_type)
     assert settings.train.steps == 4555 * 10  # slices x epochs at batch 1
     assert settings.train.batch == 1
+    assert settings.method.grain == 0
     player = tiny().players()[1]
     assert (player.learning_rate, player.betas) == (2e-4, (0.5, 0.999))
 
