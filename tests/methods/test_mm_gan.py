@@ -156,6 +156,18 @@ def test_in_training_the_brain_ends_where_the_modality_does():
     assert torch.equal(same["labels.1"].long(), batch.labels)
 
 
+def test_flipped_volumes_are_mirrored_with_their_maps_along_every_axis():
+    labels = torch.arange(8).view(1, 2, 2, 2).repeat(200, 1, 1, 1)
+    samples = Batch(labels.unsqueeze(1).float(), labels)
+    image, turned = tiny(method__flip=True).mirrored(samples)
+    assert torch.equal(image[:, 0], turned.float())
+    # Voxel 4 d + 2 h + w: a mirror image along d adds 4 to the corner, along h 2, along w 1.
+    assert set(turned[:, 0, 0, 0].tolist()) == set(range(8))
+    corner = turned[:, 0, 0, 0]
+    assert (turned.flatten(1) == (torch.arange(8) ^ corner.view(-1, 1))).all()
+    assert torch.equal(tiny().mirrored(samples)[1], labels)
+
+
 def test_a_tumour_is_never_taken_away_and_several_tissues_are_never_made_up():
     game, batch = tiny(context=("context 1", "context 2")), sample()
     image = torch.full_like(batch.image[:, :1], -1.0)

@@ -107,6 +107,7 @@ class MmNumbers(Section):
     )
     pool: int = number(4, "old (map, volume) pairs that D is shown again; 0: none", "paper", ge=0)
     l1: float = number(0.0, "weight of the mean absolute error; the paper has none", "paper", ge=0)
+    flip: bool = number(False, "training: mirror volumes along each axis at random")
     learning_rate: float = number(4e-4, "Adam, G", "paper", gt=0)
     learning_rate_critic: float = number(1e-4, "Adam, D", "paper", gt=0)
     constant_share: float = number(
@@ -236,12 +237,12 @@ class MmGan(Method):
 
     def play(self, batch: Mapping[str, Batch]) -> Scene:
         """Draw the volume of every modality from its label map."""
-        source = batch["labelled"]
+        image, structures = self.mirrored(batch["labelled"])
         scene: Scene = {}
         for place, (first, last) in enumerate(self._channels()):
-            real = source.image[:, first:last]
+            real = image[:, first:last]
             own = self.settings.method.per_modality_brain and self.context
-            labels = self.seen(source.labels, real) if own else source.labels
+            labels = self.seen(structures, real) if own else structures
             kept = labels.to(torch.uint8)  # a pool of one-hot volumes would fill a GPU
             scene |= {
                 f"labels.{place}": kept,
@@ -250,6 +251,16 @@ class MmGan(Method):
                 f"made.{place}": self.generators[place](self.condition(labels)),
             }
         return scene
+
+    def mirrored(self, samples: Batch) -> tuple[Tensor, Tensor]:
+        """Images and labels, each sample mirrored along each axis by chance if `flip`."""
+        image, labels = samples.image, samples.labels
+        if self.settings.method.flip:
+            for axis in (-3, -2, -1):
+                turn = (torch.rand(len(labels)) < 0.5).to(labels.device)
+                image = torch.where(turn.view(-1, 1, 1, 1, 1), image.flip(axis), image)
+                labels = torch.where(turn.view(-1, 1, 1, 1), labels.flip(axis), labels)
+        return image, labels
 
     def _channels(self) -> list[tuple[int, int]]:
         """First and last-but-one image channel of each generator."""
