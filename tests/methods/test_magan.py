@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from scansmith.methods.magan import Magan, feathered, random_points
+from scansmith.methods.magan import Magan
+from scansmith.methods.masks import feathered, random_points
 from scansmith.recipe import Codec, Facts
 from scansmith.scan import Batch, SettingsError
 from scansmith.settings import load_settings

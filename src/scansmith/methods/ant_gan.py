@@ -30,6 +30,7 @@ from scansmith.labels.change import body, changed, difference_map
 from scansmith.labels.table import is_context, plain_name, standard_name
 from scansmith.methods.ant_settings import ABLATIONS, CPU, LIVER, AntSettings
 from scansmith.methods.base import Made, Method
+from scansmith.methods.mirror import mirrored
 from scansmith.nets.blocks import initialise
 from scansmith.nets.patch_critic import PatchCritic
 from scansmith.nets.resnet_generator import ResNetGenerator
@@ -154,8 +155,7 @@ class AntGan(Method):
             organ = (labels == self.organ).unsqueeze(1).float()
             parts = {kind: image, f"mask_{kind}": self.mask(labels), f"organ_{kind}": organ}
             if numbers.flip:
-                turn = torch.rand(len(image), 1, 1, 1, device=image.device) < 0.5
-                parts = {name: torch.where(turn, x.flip(-1), x) for name, x in parts.items()}
+                parts = dict(zip(parts, mirrored(list(parts.values()), (-1,)), strict=True))
             scene |= parts
         scene["made_normal"] = self.a2n(scene["abnormal"])
         scene["made_abnormal"] = self.n2a(scene["normal"])

@@ -23,13 +23,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from scansmith import losses
 from scansmith.game import Player, Scene, Terms
 from scansmith.labels.table import CONTEXT, standard_name
 from scansmith.methods.base import Method
+from scansmith.methods.masks import feathered, random_points
+from scansmith.methods.mirror import mirrored
 from scansmith.nets.blocks import Norm, initialise
 from scansmith.nets.patch_critic import PatchCritic, crop_round
 from scansmith.nets.two_path_unet import Dilation, Skip, TwoPathUNet, path_widths
@@ -379,10 +380,7 @@ class Magan(Method):
         numbers = self.settings.method
         samples = r.shape[0]
         if numbers.flip:
-            for axis in (2, 3):
-                turn = torch.rand(samples, 1, 1, 1, device=r.device) < 0.5
-                r = torch.where(turn, r.flip(axis), r)
-                t = torch.where(turn, t.flip(axis), t)
+            r, t = mirrored((r, t), (-2, -1))
         if numbers.jitter:
             gain, shift = numbers.jitter * (
                 2 * torch.rand(2, samples, 1, 1, 1, device=r.device) - 1
@@ -390,27 +388,3 @@ class Magan(Method):
             r = r * (1 + gain) + shift
             r = r.clamp(-1, 1) if self.bounded else r
         return r, t
-
-
-def feathered(mask: Tensor, sd_pixels: float) -> Tensor:
-    """1 inside the mask, falling off outside as the mask blurred by a Gaussian does, doubled.
-
-    At a straight edge a blurred mask is 1/2, so twice it, capped at 1, joins the inside without a
-    step. Args and result: (B, 1, H, W).
-    """
-    reach = math.ceil(3 * sd_pixels)
-    offsets = torch.arange(-reach, reach + 1, dtype=mask.dtype, device=mask.device)
-    kernel = torch.exp(-(offsets**2) / (2 * sd_pixels**2))
-    kernel = kernel / kernel.sum()
-    blurred = F.conv2d(mask, kernel.view(1, 1, -1, 1), padding=(reach, 0))
-    blurred = F.conv2d(blurred, kernel.view(1, 1, 1, -1), padding=(0, reach))
-    return torch.where(mask > 0, torch.ones_like(mask), (2 * blurred).clamp(max=1))
-
-
-def random_points(mask: Tensor) -> Tensor:
-    """One random pixel inside each mask, (B, 2); the image's centre where a mask is empty."""
-    flat = mask.flatten(1)
-    width = mask.shape[-1]
-    weights = flat + (flat.sum(dim=1, keepdim=True) == 0).to(flat.dtype)
-    place = torch.multinomial(weights, 1).squeeze(1)
-    return torch.stack([place // width, place % width], dim=1)

@@ -27,6 +27,7 @@ from scansmith.game import Player, Scene, Terms
 from scansmith.labels.table import CONTEXT, is_context
 from scansmith.methods.base import Method
 from scansmith.methods.context import Context, ContextData
+from scansmith.methods.mirror import mirrored
 from scansmith.nets.volume_critic import VolumeCritic
 from scansmith.nets.volume_unet import VolumeUNet
 from scansmith.nets.windows import by_windows
@@ -237,7 +238,9 @@ class MmGan(Method):
 
     def play(self, batch: Mapping[str, Batch]) -> Scene:
         """Draw the volume of every modality from its label map."""
-        image, structures = self.mirrored(batch["labelled"])
+        image, structures = batch["labelled"].image, batch["labelled"].labels
+        if self.settings.method.flip:
+            image, structures = mirrored((image, structures), (-3, -2, -1))
         scene: Scene = {}
         for place, (first, last) in enumerate(self._channels()):
             real = image[:, first:last]
@@ -251,16 +254,6 @@ class MmGan(Method):
                 f"made.{place}": self.generators[place](self.condition(labels)),
             }
         return scene
-
-    def mirrored(self, samples: Batch) -> tuple[Tensor, Tensor]:
-        """Images and labels, each sample mirrored along each axis by chance if `flip`."""
-        image, labels = samples.image, samples.labels
-        if self.settings.method.flip:
-            for axis in (-3, -2, -1):
-                turn = (torch.rand(len(labels)) < 0.5).to(labels.device)
-                image = torch.where(turn.view(-1, 1, 1, 1, 1), image.flip(axis), image)
-                labels = torch.where(turn.view(-1, 1, 1, 1), labels.flip(axis), labels)
-        return image, labels
 
     def _channels(self) -> list[tuple[int, int]]:
         """First and last-but-one image channel of each generator."""

@@ -31,7 +31,8 @@ from scansmith.data.store import Store
 from scansmith.evaluate import fidelity
 from scansmith.labels.bank import LesionBank, cut_lesions
 from scansmith.labels.place import edit_labels
-from scansmith.methods.magan import Magan, feathered
+from scansmith.methods.magan import Magan
+from scansmith.methods.masks import feathered
 from scansmith.scan import Batch, DataError
 from scansmith.studies.contrast import Contrast, contrast_of, contrasts, fills, spread, textures
 from scansmith.studies.named import named_folders

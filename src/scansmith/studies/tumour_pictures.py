@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from scansmith.data.store import Store
-from scansmith.methods.magan import feathered
+from scansmith.methods.masks import feathered
 from scansmith.scan import DataError
 from scansmith.studies.tables import Slice, slices_of
 from scansmith.studies.tumour_painting import insertions, painter
