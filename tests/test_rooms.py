@@ -7,7 +7,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "scansmith"
 
-SINGLE = ("scan", "recipe", "settings", "game", "losses", "workflow")
+SINGLE = ("scan", "recipe", "settings", "augment", "game", "losses", "workflow")
 FOLDERS = ("labels", "io", "data", "nets", "methods", "train", "synthesize", "evaluate", "studies")
 ROOMS = {*SINGLE, *FOLDERS}
 
@@ -16,18 +16,21 @@ MAY = {
     "losses": set(),
     "nets": set(),
     "settings": {"scan"},
+    "augment": {"scan", "settings"},
     "recipe": {"scan"},
     "game": {"scan"},
     "labels": {"scan"},
     "io": {"scan"},
     "data": {"scan", "settings", "recipe", "io", "labels"},
-    "train": {"scan", "settings", "game"},
+    "train": {"scan", "settings", "augment", "game"},
     "methods": {"scan", "settings", "recipe", "game", "losses", "nets", "labels"},
     "workflow": ROOMS - {"evaluate", "synthesize", "studies"},
     "synthesize": {
         *("scan", "settings", "recipe", "io", "labels", "data", "methods", "train", "workflow")
     },
-    "evaluate": {"scan", "settings", "io", "labels", "data", "nets", "losses", "game", "train"},
+    "evaluate": {
+        *("scan", "settings", "augment", "io", "labels", "data", "nets", "losses", "game", "train")
+    },
     "studies": ROOMS,
     "apps": ROOMS,
 }

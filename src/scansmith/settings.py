@@ -41,6 +41,21 @@ class DataSettings(Section):
     )
 
 
+class Augmentation(Section):
+    """How much is changed. Each sample draws its own numbers, evenly from +- the limit."""
+
+    moved: float = number(0.8, "share of samples that are moved and bent", ge=0, le=1)
+    flips: tuple[int, ...] = number((), "axes of (D,) H, W, from 0, that are mirrored by chance")
+    degrees: float = number(15.0, "rotation in each plane", ge=0)
+    scale: float = number(0.15, "share by which the size differs", ge=0, lt=1)
+    shift: float = number(0.05, "share of the image's size", ge=0, lt=1)
+    bend: float = number(0.04, "sd of the elastic field's nodes, share of half the size", ge=0)
+    nodes: int = number(5, "nodes of the elastic field along each axis", gt=1)
+    gain: float = number(0.25, "share by which the contrast differs", ge=0, lt=1)
+    offset: float = number(0.25, "brightness, in sd of the image", ge=0)
+    noise: float = number(0.1, "largest sd of the noise, in sd of the image", ge=0)
+
+
 class TrainSettings(Section):
     """The loop's settings, the same for every method."""
 
@@ -52,6 +67,9 @@ class TrainSettings(Section):
     threads: int = number(0, "CPU threads; 0 leaves PyTorch's choice", ge=0)
     clip_norm: float = number(0.0, "largest gradient norm of a player; 0: no clipping", ge=0)
     ema: float = number(0.0, "decay of averaged generator weights; 0: none", ge=0, lt=1)
+    augment: Augmentation = number(
+        Augmentation(moved=0, gain=0, offset=0, noise=0), "what is learned from, changed by chance"
+    )
     checkpoint_every: int = number(500, "steps between checkpoints", gt=0)
     keep: int = number(2, "checkpoints kept beside the best", gt=0)
     log_every: int = number(10, "steps between rows of log.jsonl", gt=0)
@@ -163,16 +181,17 @@ def commented_yaml(settings: BaseModel) -> str:
 def _commented(part: BaseModel, indent: str) -> Iterator[str]:
     for name, field in type(part).model_fields.items():
         value = getattr(part, name)
-        if isinstance(value, BaseModel):
-            yield f"{indent}{name}:" if type(value).model_fields else f"{indent}{name}: {{}}"
-            yield from _commented(value, indent + "  ")
-            continue
         extra = field.json_schema_extra
         source = extra.get("source", "our choice") if isinstance(extra, dict) else "our choice"
+        meaning = " ".join(f"{field.description or name} [{source}]".split())
+        if isinstance(value, BaseModel):
+            head = f"{indent}{name}:" + ("" if type(value).model_fields else " {}")
+            yield f"{head}  # {meaning}" if field.description else head
+            yield from _commented(value, indent + "  ")
+            continue
         plain = part.model_dump(mode="json", include={name})[name]
         text = yaml.safe_dump(plain, default_flow_style=True, width=10_000).strip()
         text = text.removesuffix("...").strip()
-        meaning = " ".join(f"{field.description or name} [{source}]".split())
         yield f"{indent}{name}: {text}  # {meaning}"
 
 

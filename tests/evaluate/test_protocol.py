@@ -20,7 +20,6 @@ from scansmith.evaluate import (
     protocol,
     statistics,
 )
-from scansmith.evaluate.augment import Augmentation
 from scansmith.evaluate.cases import CaseMeasures, Plan
 from scansmith.evaluate.facts import Options
 from scansmith.evaluate.information import information
@@ -29,6 +28,7 @@ from scansmith.evaluate.segmentation import Labelled, Segmentation, Segmenter, s
 from scansmith.evaluate.segmenter_networks import SegmenterNumbers, network_of
 from scansmith.evaluate.view import Shared, View
 from scansmith.evaluate.windows import Window
+from scansmith.settings import Augmentation
 
 WINDOW = Window(-140, 260, 400, True, "declared")
 SHARED = Shared(("ct",), ("background", "liver", "tumour"), (2,), "names given")

@@ -6,7 +6,6 @@ from torch import nn
 
 from scansmith.game import ImagePool
 from scansmith.labels.table import is_context
-from scansmith.methods.mirror import mirrored
 from scansmith.methods.mm_gan import MmGan
 from scansmith.recipe import Codec, Facts
 from scansmith.scan import Batch, SettingsError
@@ -155,30 +154,6 @@ def test_in_training_the_brain_ends_where_the_modality_does():
     assert torch.equal(flair[..., 4:] == 2, batch.labels[..., 4:] == 2)
     same = tiny(method__per_modality_brain=False).play({"labelled": batch})
     assert torch.equal(same["labels.1"].long(), batch.labels)
-
-
-def test_flipped_volumes_are_mirrored_with_their_maps_along_every_axis():
-    labels = torch.arange(8).view(1, 2, 2, 2).repeat(200, 1, 1, 1)
-    samples = Batch(labels.unsqueeze(1).float(), labels)
-    image, turned = mirrored((samples.image, samples.labels), (-3, -2, -1))
-    assert torch.equal(image[:, 0], turned.float())
-    # Voxel 4 d + 2 h + w: a mirror image along d adds 4 to the corner, along h 2, along w 1.
-    assert set(turned[:, 0, 0, 0].tolist()) == set(range(8))
-    corner = turned[:, 0, 0, 0]
-    assert (turned.flatten(1) == (torch.arange(8) ^ corner.view(-1, 1))).all()
-
-
-def test_training_sees_mirrored_volumes_only_if_asked():
-    batch = sample()
-    batch.labels[:, 5, 5, 5] = 1  # no mirror image is the same
-    for flip in (False, True):
-        game = tiny(method__flip=flip, method__per_modality_brain=False)
-        torch.manual_seed(1)
-        scenes = [game.play({"labelled": batch}) for _ in range(8)]
-        same = [torch.equal(s["labels.0"].long(), batch.labels) for s in scenes]
-        assert all(same) is not flip
-        # the volume goes with its map
-        assert same == [torch.equal(s["real.0"], batch.image[:, :1]) for s in scenes]
 
 
 def test_a_tumour_is_never_taken_away_and_several_tissues_are_never_made_up():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from scansmith.evaluate.augment import Augmentation
 from scansmith.evaluate.segmentation import Labelled, SegmenterNumbers, train_segmenter
 from scansmith.scan import DataError
+from scansmith.settings import Augmentation
 from scansmith.studies.mix import Plan
 from scansmith.studies.mixed import Favour, enhanced, favoured, mixed
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from scansmith.game import Game, Player, Scene, Terms
 from scansmith.scan import Batch, RunError, SettingsError
-from scansmith.settings import TrainSettings
+from scansmith.settings import Augmentation, TrainSettings
 from scansmith.train import checkpoint
 from scansmith.train.loop import fit
 from scansmith.train.monitor import read_rows
@@ -230,6 +230,37 @@ def test_watching_and_pictures_do_not_change_what_is_learned(
     names = sorted(path.name for path in (tmp_path / "looked" / "samples").iterdir())
     assert names[:2] == ["step_000003.png", "step_000006.png"]
     assert names[-1] == "step_000023.png"
+
+
+class Watcher(Game):
+    """A game that remembers what it was given to play."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Linear(1, 1)
+        self.seen: list[Batch] = []
+
+    def play(self, batch: Mapping[str, Batch]) -> Scene:
+        self.seen.append(batch["labelled"])
+        return {"out": self.network(torch.ones(1, 1))}
+
+    def players(self) -> list[Player]:
+        return [Player("only", (self.network,), lambda scene: {"out": scene["out"].sum()})]
+
+
+def test_samples_are_augmented_with_their_labels_if_asked(tmp_path: Path) -> None:
+    labels = torch.arange(6).view(1, 2, 3).repeat(4, 1, 1)
+    drawn = {"labelled": Batch(labels[:, None].float(), labels, ("a", "b", "c", "d"))}
+    mirror = Augmentation(moved=0, flips=(1,), gain=0, offset=0, noise=0)
+    for name, asked in (("not", {}), ("mirrored", {"augment": mirror})):
+        game = Watcher()
+        fit(game, lambda step: drawn, tmp_path / name, settings(steps=5, **asked), record={})
+        seen = torch.cat([samples.labels for samples in game.seen])
+        image = torch.cat([samples.image for samples in game.seen])
+        torch.testing.assert_close(image[:, 0], seen.float(), atol=1e-5, rtol=0)
+        assert all(samples.cases == ("a", "b", "c", "d") for samples in game.seen)
+        # Rows 0 1 2 and 3 4 5: the mirror image along the last axis begins with 2.
+        assert set(seen[:, 0, 0].tolist()) == ({0, 2} if asked else {0})
 
 
 def test_the_seed_decides(tiny: ModuleType, tmp_path: Path) -> None:

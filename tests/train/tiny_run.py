@@ -21,7 +21,7 @@ from torch.nn.functional import one_hot
 from scansmith.game import Game, Player, Scene, Terms
 from scansmith.losses import accuracy
 from scansmith.scan import Batch
-from scansmith.settings import TrainSettings
+from scansmith.settings import Augmentation, TrainSettings
 from scansmith.train import checkpoint, monitor
 from scansmith.train.loop import fit
 
@@ -33,6 +33,7 @@ SETTINGS = TrainSettings(
     threads=1,
     ema=0.9,
     clip_norm=5.0,
+    augment=Augmentation(moved=0.5, flips=(1,)),
     checkpoint_every=4,
     validate_every=3,
     log_every=2,

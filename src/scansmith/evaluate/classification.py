@@ -25,14 +25,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from scansmith.evaluate.augment import Augmentation, augmented
+from scansmith.augment import augmented
 from scansmith.evaluate.learning import Learning, Samples, learn, lone_player, loop_settings
 from scansmith.evaluate.lesion_rule import ABNORMAL, CLASSES, NORMAL, UNCLEAR, LesionRule
 from scansmith.evaluate.segmentation import Labelled, shuffled, together
 from scansmith.game import Game, Player, Scene, Terms
 from scansmith.nets.classifier import CLASSIFIERS, Classifier
 from scansmith.scan import Batch, DataError, SettingsError
-from scansmith.settings import number
+from scansmith.settings import Augmentation, number
 
 #: Pixels judged at a time; 64 channels of them in float32 are 0.5 GB.
 CHUNK = 2**21

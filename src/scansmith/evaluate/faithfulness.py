@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from scansmith.data.resample import Axis, resample_image, resample_nearest
-from scansmith.evaluate.augment import Augmentation
 from scansmith.evaluate.cases import CaseMeasures, Plan
 from scansmith.evaluate.facts import Options
 from scansmith.evaluate.features import spread_slices
@@ -34,6 +33,7 @@ from scansmith.evaluate.segmentation import (
 from scansmith.evaluate.spread import difference_of_patients, generator, mean_of_patients
 from scansmith.evaluate.view import View
 from scansmith.evaluate.windows import Window
+from scansmith.settings import Augmentation
 
 BATCH = 8
 #: Slices of a case: so many with labels, and so many without, evenly spread.

@@ -26,11 +26,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from scansmith import losses
-from scansmith.evaluate.augment import Augmentation, augmented
+from scansmith.augment import augmented
 from scansmith.evaluate.learning import Samples, learn, lone_player, loop_settings
 from scansmith.evaluate.segmenter_networks import SegmenterNumbers, network_of, values_of
 from scansmith.game import Game, Player, Scene, Terms
 from scansmith.scan import Batch, DataError
+from scansmith.settings import Augmentation
 
 CHUNK = 2**21  # pixels predicted at a time; 100 channels of them in float32 are 0.8 GB
 

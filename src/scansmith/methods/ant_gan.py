@@ -30,7 +30,6 @@ from scansmith.labels.change import body, changed, difference_map
 from scansmith.labels.table import is_context, plain_name, standard_name
 from scansmith.methods.ant_settings import ABLATIONS, CPU, LIVER, AntSettings
 from scansmith.methods.base import Made, Method
-from scansmith.methods.mirror import mirrored
 from scansmith.nets.blocks import initialise
 from scansmith.nets.patch_critic import PatchCritic
 from scansmith.nets.resnet_generator import ResNetGenerator
@@ -153,10 +152,7 @@ class AntGan(Method):
         for kind in ("abnormal", "normal"):
             image, labels = batch[kind].image, batch[kind].labels
             organ = (labels == self.organ).unsqueeze(1).float()
-            parts = {kind: image, f"mask_{kind}": self.mask(labels), f"organ_{kind}": organ}
-            if numbers.flip:
-                parts = dict(zip(parts, mirrored(list(parts.values()), (-1,)), strict=True))
-            scene |= parts
+            scene |= {kind: image, f"mask_{kind}": self.mask(labels), f"organ_{kind}": organ}
         scene["made_normal"] = self.a2n(scene["abnormal"])
         scene["made_abnormal"] = self.n2a(scene["normal"])
         if numbers.cycle_abnormal:

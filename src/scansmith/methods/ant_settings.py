@@ -76,7 +76,6 @@ class AntNumbers(Section):
     pool: int = number(50, "made slices of each kind that critics may see again", "paper", ge=0)
     learning_rate: float = number(2e-4, "Adam, A2N and N2A", "paper", gt=0)
     learning_rate_critic: float = number(2e-4, "Adam, D_N and D_A", "paper", gt=0)
-    flip: bool = number(False, "training: mirror slices left-right at random")
     threshold: float = number(
         0.1, "change of intensity, of 0..1, that counts as lesion", "Fig. 9", gt=0, lt=1
     )
@@ -129,7 +128,7 @@ CPU: dict[str, Any] = {
     "method.lambda_change": 2.0,
     "method.learning_rate": 3e-4,
     "method.learning_rate_critic": 3e-4,
-    "method.flip": True,
+    "train.augment.flips": (1,),
     "method.least_piece": 4,
     "train.batch": 2,
     "train.steps": 1500,

@@ -30,7 +30,6 @@ from scansmith.game import Player, Scene, Terms
 from scansmith.labels.table import CONTEXT, standard_name
 from scansmith.methods.base import Method
 from scansmith.methods.masks import feathered, random_points
-from scansmith.methods.mirror import mirrored
 from scansmith.nets.blocks import Norm, initialise
 from scansmith.nets.patch_critic import PatchCritic, crop_round
 from scansmith.nets.two_path_unet import Dilation, Skip, TwoPathUNet, path_widths
@@ -106,7 +105,6 @@ class MaganNumbers(Section):
     grain: float = number(
         0.0, "sd of noise that G sees inside T, network units: what texture can grow from", ge=0
     )
-    flip: bool = number(False, "training: mirror slices left-right and front-back at random")
     paste: Literal["none", "hard", "feather"] = number(
         "feather", "what make() returns: G whole (paper), or set into the source slice"
     )
@@ -148,7 +146,7 @@ class Magan(Method):
             "method.max_keys": 256,
             "method.jitter": 0.1,
             "method.grain": 0.5,
-            "method.flip": True,
+            "train.augment.flips": (0, 1),
             "method.dropout": 0.2,
             "train.batch": 4,
             "train.steps": 3000,
@@ -259,7 +257,7 @@ class Magan(Method):
     def play(self, batch: Mapping[str, Batch]) -> Scene:
         """Whiten the tumours and have G paint them."""
         samples = batch["abnormal"]
-        r, t = self.augment(samples.image - self.levels(samples), self.mask(samples))
+        r, t = self.jittered(samples.image - self.levels(samples)), self.mask(samples)
         image, mask_map, w = self.inputs(r, t)
         made = self.generate(image, mask_map, t)
         scene = {"real": r, "made": made, "condition": w, "mask": t}
@@ -375,16 +373,11 @@ class Magan(Method):
         """T as (B, 1, S, S) of zeros and ones."""
         return (batch.labels == self.lesion).unsqueeze(1).to(batch.image.dtype)
 
-    def augment(self, r: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Random mirroring and intensity jitter, sample by sample, as far as settings ask."""
-        numbers = self.settings.method
-        samples = r.shape[0]
-        if numbers.flip:
-            r, t = mirrored((r, t), (-2, -1))
-        if numbers.jitter:
-            gain, shift = numbers.jitter * (
-                2 * torch.rand(2, samples, 1, 1, 1, device=r.device) - 1
-            )
-            r = r * (1 + gain) + shift
-            r = r.clamp(-1, 1) if self.bounded else r
-        return r, t
+    def jittered(self, r: Tensor) -> Tensor:
+        """Slices (B, 1, S, S) in other contrast and brightness, sample by sample, if asked."""
+        jitter = self.settings.method.jitter
+        if not jitter:
+            return r
+        gain, shift = jitter * (2 * torch.rand(2, len(r), 1, 1, 1, device=r.device) - 1)
+        r = r * (1 + gain) + shift
+        return r.clamp(-1, 1) if self.bounded else r

@@ -27,7 +27,6 @@ from scansmith.game import Player, Scene, Terms
 from scansmith.labels.table import CONTEXT, is_context
 from scansmith.methods.base import Method
 from scansmith.methods.context import Context, ContextData
-from scansmith.methods.mirror import mirrored
 from scansmith.nets.volume_critic import VolumeCritic
 from scansmith.nets.volume_unet import VolumeUNet
 from scansmith.nets.windows import by_windows
@@ -108,7 +107,6 @@ class MmNumbers(Section):
     )
     pool: int = number(4, "old (map, volume) pairs that D is shown again; 0: none", "paper", ge=0)
     l1: float = number(0.0, "weight of the mean absolute error; the paper has none", "paper", ge=0)
-    flip: bool = number(False, "training: mirror volumes along each axis at random")
     learning_rate: float = number(4e-4, "Adam, G", "paper", gt=0)
     learning_rate_critic: float = number(1e-4, "Adam, D", "paper", gt=0)
     constant_share: float = number(
@@ -239,8 +237,6 @@ class MmGan(Method):
     def play(self, batch: Mapping[str, Batch]) -> Scene:
         """Draw the volume of every modality from its label map."""
         image, structures = batch["labelled"].image, batch["labelled"].labels
-        if self.settings.method.flip:
-            image, structures = mirrored((image, structures), (-3, -2, -1))
         scene: Scene = {}
         for place, (first, last) in enumerate(self._channels()):
             real = image[:, first:last]

@@ -23,7 +23,6 @@ import numpy as np
 from scansmith.data.layouts import find_layout
 from scansmith.data.prepare import prepare
 from scansmith.data.store import Store
-from scansmith.evaluate.augment import Augmentation
 from scansmith.evaluate.classification import ClassifierNumbers, balanced, train_classifier
 from scansmith.evaluate.classification_scores import scores_by_patient
 from scansmith.evaluate.confusion import gains, table_of
@@ -33,7 +32,7 @@ from scansmith.io.atomic import write_bytes
 from scansmith.methods.ant_gan import AntGan, AntSettings
 from scansmith.recipe import Draw, Edits, Recipe
 from scansmith.scan import DataError, SettingsError
-from scansmith.settings import Section, load_settings, number
+from scansmith.settings import Augmentation, Section, load_settings, number
 from scansmith.studies.cells import REFUSED, Scores, all_done, attempt, cell, file_name
 from scansmith.studies.classify_report import as_markdown
 from scansmith.studies.counterparts import differences, told_apart

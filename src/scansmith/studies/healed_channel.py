@@ -23,12 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from scansmith.evaluate.augment import Augmentation
 from scansmith.evaluate.overlap import MEAN, by_patient, dice, finite_mean
 from scansmith.evaluate.segmentation import Labelled, SegmenterNumbers, shuffled, train_segmenter
 from scansmith.io.atomic import write_bytes
 from scansmith.scan import SettingsError
-from scansmith.settings import Section, load_settings, number
+from scansmith.settings import Augmentation, Section, load_settings, number
 from scansmith.studies.cells import REFUSED, Scores, all_done, attempt, cell, file_name
 from scansmith.studies.counterparts import told_apart
 from scansmith.studies.downstream_report import rows_csv

@@ -32,7 +32,6 @@ import numpy as np
 
 from scansmith.data.store import Store
 from scansmith.evaluate import fidelity
-from scansmith.evaluate.augment import Augmentation
 from scansmith.evaluate.overlap import dice
 from scansmith.evaluate.segmentation import (
     Labelled,
@@ -45,7 +44,7 @@ from scansmith.evaluate.segmentation import (
 )
 from scansmith.io.atomic import write_bytes
 from scansmith.scan import Batch, DataError, SettingsError
-from scansmith.settings import Section, load_settings
+from scansmith.settings import Augmentation, Section, load_settings
 from scansmith.studies.cells import Scores, cell, file_name
 from scansmith.studies.counterparts import Case, ClassMeans, Maker, labelled, real_cases, told_apart
 from scansmith.studies.label_use_report import as_markdown, rows_csv, save_picture, summarise

@@ -25,12 +25,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scansmith.evaluate.augment import Augmentation
 from scansmith.evaluate.classification import ClassifierNumbers
 from scansmith.io.atomic import write_bytes
 from scansmith.methods.ant_gan import AntGan
 from scansmith.scan import SettingsError
-from scansmith.settings import Section, load_settings, number
+from scansmith.settings import Augmentation, Section, load_settings, number
 from scansmith.studies.cells import REFUSED, Scores, all_done, attempt
 from scansmith.studies.healed_folds import (
     CrossValidation,

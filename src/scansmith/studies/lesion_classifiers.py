@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from scansmith.data.batches import places
-from scansmith.evaluate.augment import Augmentation
 from scansmith.evaluate.classification import ClassifierNumbers, balanced, train_classifier
 from scansmith.evaluate.lesion_rule import ABNORMAL, CLASSES, NORMAL, LesionRule
 from scansmith.evaluate.segmentation import Labelled
 from scansmith.methods.ant_gan import AntGan
 from scansmith.scan import DataError
+from scansmith.settings import Augmentation
 from scansmith.studies.cells import Scores, cell, file_name
 from scansmith.studies.healed_folds import Fold, kept_apart
 from scansmith.studies.healed_slices import Images, Slice, translated

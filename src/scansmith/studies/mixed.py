@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from scansmith.evaluate.augment import Augmentation, augmented
+from scansmith.augment import augmented
 from scansmith.evaluate.segmentation import Labelled, Samples
 from scansmith.scan import Batch, DataError
+from scansmith.settings import Augmentation
 from scansmith.studies.mix import SOURCES, Mix, Source
 
 

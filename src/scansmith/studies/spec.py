@@ -33,10 +33,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
-from scansmith.evaluate.augment import Augmentation
 from scansmith.evaluate.segmentation import SegmenterNumbers
 from scansmith.scan import SettingsError
-from scansmith.settings import Section, number, read_model, read_yaml
+from scansmith.settings import Augmentation, Section, number, read_model, read_yaml
 from scansmith.studies.mix import Plan
 
 PAPERS = Path(__file__).parent / "papers"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from scansmith.augment import augmented
 from scansmith.game import Game, ImagePool, Player, Scene, Terms
 from scansmith.scan import Batch, RunError
 from scansmith.settings import TrainSettings
@@ -55,7 +56,7 @@ class Arena:
         Raises:
             RunError: a term is not finite.
         """
-        placed = {name: _placed(samples, self.device) for name, samples in batch.items()}
+        placed = {name: self._drawn(samples) for name, samples in batch.items()}
         generators = [side.player for side in self.sides if not side.player.critic]
         self._stage([network for player in generators for network in player.moves])
         with self._autocast():
@@ -74,6 +75,12 @@ class Arena:
             values.update(_values(side.player, terms, step, where))
         self._average(step)
         return values
+
+    def _drawn(self, samples: Batch) -> Batch:
+        """What is learned from: on the device, moved and relit as the settings say."""
+        placed = _placed(samples, self.device)
+        image, labels = augmented(placed.image, placed.labels, self.settings.augment)
+        return Batch(image, labels, placed.cases, placed.samples)
 
     def _learn(self, side: Side, scene: Scene, keep_graph: bool) -> Terms:
         """Work out the gradients of a player's terms for what the player moves."""

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from scansmith.evaluate.augment import (
-    Augmentation,
-    augmented,
-    grid_of,
-    moved,
-    random_field,
-    random_moves,
-    relit,
-)
+from scansmith.augment import augmented, grid_of, moved, random_field, random_moves, relit
+from scansmith.scan import SettingsError
+from scansmith.settings import Augmentation
 
 NOTHING = dict(moved=0, bend=0, gain=0, offset=0, noise=0)
 
@@ -31,6 +26,32 @@ def test_numbers_of_zero_change_nothing():
     again, kept = augmented(image, labels, Augmentation(**NOTHING))
     torch.testing.assert_close(again, image)
     assert torch.equal(kept, labels)
+
+
+def test_numbers_of_zero_draw_no_chance():
+    image, labels = batch(6, 7, 5)
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    augmented(image, labels, Augmentation(**NOTHING))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_every_mirror_image_comes_up_and_labels_go_along():
+    labels = torch.arange(8).view(1, 2, 2, 2).repeat(200, 1, 1, 1)
+    torch.manual_seed(0)
+    image, turned = augmented(
+        labels[:, None].float(), labels, Augmentation(**NOTHING, flips=(0, 1, 2))
+    )
+    torch.testing.assert_close(image[:, 0], turned.float(), atol=1e-5, rtol=0)
+    # Voxel 4 d + 2 h + w: a mirror image along d adds 4 to the corner, along h 2, along w 1.
+    corner = turned[:, 0, 0, 0]
+    assert set(corner.tolist()) == set(range(8))
+    assert (turned.flatten(1) == (torch.arange(8) ^ corner.view(-1, 1))).all()
+
+
+def test_an_axis_that_there_is_not_is_refused():
+    with pytest.raises(SettingsError, match=r"augment.flips: found axis 2, expected .* 0 to 1"):
+        augmented(*batch(6, 7), Augmentation(flips=(0, 2)))
 
 
 def test_a_shift_of_half_of_half_the_size_shows_what_lies_two_pixels_on():

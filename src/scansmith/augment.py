@@ -1,7 +1,8 @@
 """Classical augmentation: images and label maps of a batch moved and bent alike, then relit.
 
-All of it is torch on whole batches, so that it costs little beside a training step. Chance comes
-from torch's global generator, which the training loop seeds for every step.
+Segmenters and classifiers learn from such batches, and generators that are asked to. All of it is
+torch on whole batches, so that it costs little beside a training step. Chance comes from torch's
+global generator, which the training loop seeds for every step.
 """
 
 from __future__ import annotations
@@ -13,40 +14,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scansmith.settings import Section, number
-
-
-class Augmentation(Section):
-    """How much is changed. Each sample draws its own numbers, evenly from +- the limit."""
-
-    moved: float = number(0.8, "share of samples that are moved and bent", ge=0, le=1)
-    flips: tuple[int, ...] = number((), "axes of *S in which the anatomy may be mirrored")
-    degrees: float = number(15.0, "rotation in each plane", ge=0)
-    scale: float = number(0.15, "share by which the size differs", ge=0, lt=1)
-    shift: float = number(0.05, "share of the image's size", ge=0, lt=1)
-    bend: float = number(0.04, "sd of the elastic field's nodes, share of half the size", ge=0)
-    nodes: int = number(5, "nodes of the elastic field along each axis", gt=1)
-    gain: float = number(0.25, "share by which the contrast differs", ge=0, lt=1)
-    offset: float = number(0.25, "brightness, in sd of the image", ge=0)
-    noise: float = number(0.1, "largest sd of the noise, in sd of the image", ge=0)
+from scansmith.scan import SettingsError
+from scansmith.settings import Augmentation
 
 
 def augmented(
     image: Tensor, labels: Tensor, numbers: Augmentation, spacing_mm: Sequence[float] = ()
 ) -> tuple[Tensor, Tensor]:
-    """The batch, changed by chance.
+    """The batch, changed by chance. Numbers that change nothing draw no chance.
 
     Args:
         image: (B, C, *S).
         labels: int (B, *S).
         spacing_mm: one step along each axis of S, so that a rotation keeps shapes; (): all alike.
+    Raises:
+        SettingsError: it is to be mirrored in an axis that there is not.
     """
-    spacing_mm = spacing_mm or (1.0,) * (image.ndim - 2)
-    chosen = torch.rand(len(image)) < numbers.moved
-    matrix, shift = random_moves(chosen, image.shape[2:], spacing_mm, numbers)
-    field = random_field(chosen, image.shape[2:], numbers)
-    image, labels = moved(image, labels, grid_of(matrix, shift, field.to(image.device)))
-    return relit(image, numbers), labels
+    if wrong := [axis for axis in numbers.flips if not 0 <= axis < image.ndim - 2]:
+        raise SettingsError(
+            f"augment.flips: found axis {wrong[0]}, expected axes of the samples, 0 to "
+            f"{image.ndim - 3}. The last is left to right in a row of pixels."
+        )
+    if numbers.moved or numbers.flips:
+        spacing_mm = spacing_mm or (1.0,) * (image.ndim - 2)
+        chosen = torch.rand(len(image)) < numbers.moved
+        matrix, shift = random_moves(chosen, image.shape[2:], spacing_mm, numbers)
+        field = random_field(chosen, image.shape[2:], numbers)
+        image, labels = moved(image, labels, grid_of(matrix, shift, field.to(image.device)))
+    if numbers.gain or numbers.offset or numbers.noise:
+        image = relit(image, numbers)
+    return image, labels
 
 
 def random_moves(
