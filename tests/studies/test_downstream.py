@@ -270,7 +270,29 @@ def test_arms_are_compared_patient_by_patient_and_seed_by_seed():
     ],
 )
 def test_the_verdict_is_of_the_interval(interval, word):
-    assert verdict({"mean": 0.0, "interval": interval}) == word
+    mean = sum(interval) / 2 if interval else 0.1
+    found = {"above": {"mean": {"mean": mean, "interval": interval}}, "each seed": [mean, None]}
+    assert verdict(found) == word
+
+
+def test_nothing_helps_or_harms_unless_every_seed_says_so():
+    spec = Spec(title="?", arms={"real": Arm(), "other": Arm(synthetic=1, by="class-means")})
+    real = [scores(0.5, 0.7)] * 3
+    # Differences of the patients' means: 0.3 - 0.1 + 0.1 over three seeds is 0.1 for each patient.
+    split = [scores(0.8, 1.0), scores(0.4, 0.6), scores(0.6, 0.8)]
+    other = summarise(spec, {"real": real, "other": split})
+    told = other["arms"]["other"]["reference"]
+    assert told["above"]["mean"]["interval"] == [pytest.approx(0.1), pytest.approx(0.1)]
+    assert told["each seed"] == [pytest.approx(v) for v in (0.3, -0.1, 0.1)]
+    (found,) = other["verdicts"]
+    assert found["verdict"] == "no evidence"
+    assert "seeds disagree (+0.300, −0.100, +0.100)" in found["sentence"]
+    one_side = [scores(0.8, 1.0), scores(0.51, 0.71), scores(0.6, 0.8)]
+    (found,) = summarise(spec, {"real": real, "other": one_side})["verdicts"]
+    assert found["verdict"] == "helps"
+    below = [scores(0.2, 0.4), scores(0.6, 0.8), scores(0.4, 0.6)]
+    (found,) = summarise(spec, {"real": real, "other": below})["verdicts"]
+    assert found["verdict"] == "no evidence"
 
 
 def test_a_failed_arm_has_no_row_of_numbers(hearts, done):

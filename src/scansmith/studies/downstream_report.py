@@ -17,7 +17,7 @@ from scansmith.io.atomic import write_bytes
 from scansmith.studies.cells import Scores
 from scansmith.studies.label_use_report import over_seeds, percent, share
 from scansmith.studies.spec import AS_LONG, Spec
-from scansmith.studies.tables import cell, data_line, published, summary, table
+from scansmith.studies.tables import cell, data_line, published, signed, summary, table
 
 Found = Mapping[str, Sequence[Scores | None]]
 """Arm -> its test cases' Dice under each seed; None: the cell failed."""
@@ -64,7 +64,8 @@ def paired(seeds: Sequence[Scores | None], other: Sequence[Scores | None], arm: 
     """An arm's Dice minus another's, patient by patient, of the seeds that both have.
 
     Returns:
-        above (measure -> mean, interval), share, seeds; None if they have no seed in common.
+        above (measure -> mean, interval), share, seeds (how many), each seed (mean difference;
+        None where a cell failed); None if they have no seed in common.
     """
     pairs = [(a, b) for a, b in zip(seeds, other, strict=True) if a and b]
     if not pairs:
@@ -75,12 +76,33 @@ def paired(seeds: Sequence[Scores | None], other: Sequence[Scores | None], arm: 
         patient: {name: row[name] - reference[patient][name] for name in row}
         for patient, row in rows.items()
     }
-    return {"above": _summary(above), "share": share(rows, reference, arm), "seeds": len(pairs)}
+    return {
+        "above": _summary(above),
+        "share": share(rows, reference, arm),
+        "seeds": len(pairs),
+        "each seed": [_difference(*pair) for pair in zip(seeds, other, strict=True)],
+    }
 
 
-def verdict(above: Mapping[str, Any]) -> str:
-    """helps, harms, no worse or no evidence, by the interval of a difference in Dice."""
+def _difference(mine: Scores | None, theirs: Scores | None) -> float | None:
+    """The mean difference over patients under one seed."""
+    if not mine or not theirs:
+        return None
+    rows, others = by_patient(mine), by_patient(theirs)
+    mean = finite_mean([rows[patient][MEAN] - others[patient][MEAN] for patient in rows])
+    return mean if np.isfinite(mean) else None
+
+
+def verdict(told: Mapping[str, Any]) -> str:
+    """helps, harms, no worse or no evidence, of a comparison (see `paired`).
+
+    The interval of the difference in Dice decides. It is over patients and knows nothing of seeds,
+    so that helps and harms need each seed on their side as well.
+    """
+    above = told["above"][MEAN]
     if above["mean"] is None or above.get("interval") is None:
+        return "no evidence"
+    if seeds_disagree(above, told["each seed"]):
         return "no evidence"
     low, high = above["interval"]
     if low > 0:
@@ -88,6 +110,15 @@ def verdict(above: Mapping[str, Any]) -> str:
     if high < 0:
         return "harms"
     return "no worse" if low > -MARGIN else "no evidence"
+
+
+def seeds_disagree(above: Mapping[str, Any], each: Sequence[float | None]) -> bool:
+    """Whether a difference whose interval leaves out 0 is not on its side of 0 in every seed."""
+    if not above.get("interval"):
+        return False
+    low, high = above["interval"]
+    known = [value for value in each if value is not None]
+    return (low > 0 and min(known) <= 0) or (high < 0 and max(known) >= 0)
 
 
 def _verdicts(
@@ -102,13 +133,16 @@ def _verdicts(
             if not against:
                 continue
             above = against["above"][MEAN]
-            word = verdict(above)
+            word = verdict(against)
             sentence = {
                 "helps": "better, beyond chance",
                 "harms": "worse, beyond chance",
                 "no worse": f"neither better nor more than {MARGIN:g} worse",
                 "no evidence": "not told apart: too few patients or seeds, or no difference",
             }[word]
+            if seeds_disagree(above, against["each seed"]):
+                each = [value for value in against["each seed"] if value is not None]
+                sentence = f"not told apart: seeds disagree ({', '.join(map(signed, each))})"
             longer = steps[name] / steps[other]
             if not AS_LONG <= longer <= 1 / AS_LONG:
                 sentence += f"; it trained {longer:g} times as long"

@@ -110,6 +110,12 @@ def cell(found: Mapping[str, Any]) -> str:
     return f"{text} ({low:.{digits}f} to {high:.{digits}f})"
 
 
+def signed(value: float) -> str:
+    """+0.012, with a true minus sign; no sign where nothing is left of it."""
+    text = f"{value:+.3f}".replace("-", "−")
+    return "0.000" if text[1:] == "0.000" else text
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table."""
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]

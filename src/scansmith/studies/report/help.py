@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from scansmith.evaluate.overlap import MEAN
-from scansmith.studies.downstream_report import MARGIN, Found, paired, verdict
+from scansmith.studies.downstream_report import MARGIN, Found, paired, seeds_disagree, verdict
 from scansmith.studies.spec import AS_LONG, BASELINES, Arm, Spec
+from scansmith.studies.tables import signed
 
 Comparison = dict[str, Any]
 
@@ -179,27 +178,11 @@ def _compared(found: Found, name: str, other: str, role: str, steps: float) -> C
     structures = {measure: entry for measure, entry in told["above"].items() if measure != MEAN}
     return {
         **row,
-        "verdict": verdict(told["above"][MEAN]),
+        "verdict": verdict(told),
         "above": told["above"][MEAN],
-        "each_seed": _each_seed(found, name, other),
+        "each_seed": told["each seed"],
         "structures": structures,
     }
-
-
-def _each_seed(found: Found, name: str, other: str) -> list[float | None]:
-    """The mean difference over patients under each seed; None where a cell failed."""
-    each: list[float | None] = []
-    for mine, theirs in zip(found[name], found[other], strict=True):
-        told = paired([mine], [theirs], name)
-        mean = told["above"][MEAN]["mean"] if told else None
-        each.append(None if mean is None or not np.isfinite(mean) else mean)
-    return each
-
-
-def signed(value: float) -> str:
-    """+0.012, with a true minus sign; no sign where nothing is left of it."""
-    text = f"{value:+.3f}".replace("-", "−")
-    return "0.000" if text[1:] == "0.000" else text
 
 
 def difference(row: Comparison) -> str:
@@ -237,6 +220,8 @@ def sentence(told: Mapping[str, Any]) -> str:
 
 
 def _chance(rows: Sequence[Comparison]) -> str:
+    if any(seeds_disagree(row["above"], row["each_seed"]) for row in rows):
+        return "no difference that every seed shows"
     if all(row["verdict"] in ("no worse", "helps") for row in rows):
         return f"not shown to be better; worse by {MARGIN:g} at most"
     return "no difference beyond chance: there is none, or there are too few patients or seeds"

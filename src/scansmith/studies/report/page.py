@@ -19,8 +19,8 @@ from scansmith.evaluate.privacy.verdict import words_of
 from scansmith.evaluate.report import PICTURES, digest, environment
 from scansmith.io.atomic import write_bytes
 from scansmith.studies.downstream_report import GREY, MARGIN
-from scansmith.studies.report.help import signed
 from scansmith.studies.spec import LABEL_VALUES
+from scansmith.studies.tables import signed
 
 _MOST_ROWS = 3
 _MOST_PAIRS = 3  # of each line of evidence

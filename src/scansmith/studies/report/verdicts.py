@@ -91,12 +91,6 @@ def _cautions(study: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> li
             "One seed alone: another training of the same networks may come out otherwise, and the "
             "interval does not say how far."
         )
-    split = [row["arm"] for row in rows if row["word"] in ("helps", "harms") and _seeds_split(row)]
-    if split:
-        notes.append(
-            f"The seeds do not agree on {', '.join(split)}: under some of them the difference has "
-            "the other sign."
-        )
     won = [row for row in rows if row["word"] == "helps"]
     if won and len(rows) > 1:
         notes.append(
@@ -116,16 +110,6 @@ def _cautions(study: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> li
             "rule."
         )
     return notes
-
-
-def _seeds_split(row: Mapping[str, Any]) -> bool:
-    """Whether a comparison that decided has seeds of either sign."""
-    wanted = [c for c in row["comparisons"] if c["verdict"] == row["word"]]
-    return any(
-        min(each) < 0 < max(each)
-        for each in ([v for v in c["each_seed"] if v is not None] for c in wanted)
-        if each
-    )
 
 
 def _faithful(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
