@@ -104,7 +104,6 @@ class HeartGan(Method):
             "method.base": 24,
             "method.patch": 16,
             "train.batch": 8,
-            "train.augment.moved": 0.7,
             "train.steps": 3000,
             "train.checkpoint_every": 500,
         },
