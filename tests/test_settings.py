@@ -126,6 +126,13 @@ def test_every_printed_line_says_its_meaning_and_source():
     assert all("  # " in line for line in lines if line.startswith(" "))
 
 
+def test_a_section_can_be_set_as_a_whole_and_keeps_what_is_not_named():
+    settings = load_settings(Painting, sets=["train.augment={moved: 0.5, flips: [1]}"])
+    assert settings.train.augment.moved == 0.5
+    assert settings.train.augment.flips == (1,)
+    assert settings.train.augment.gain == 0  # as in training, not as for segmenters
+
+
 def test_dotted_names_and_empty_sections_are_understood_in_a_file(tmp_path):
     file = written(tmp_path, "train.steps: 4\ntrain:\nmethod: {}\n")
     assert load_settings(Painting, file=file).train.steps == 4

@@ -111,10 +111,11 @@ def load_settings(
     sections = set(_sections(model))
     mistakes: list[str] = []
     tree: dict[str, Any] = {}
-    read = [] if file is None else list(leaves(read_yaml(Path(file))))
+    read = {} if file is None else read_yaml(Path(file))
     for name, value in _nested_defaults(model):
         _put(tree, name, value)
-    for name, value in [*(preset or {}).items(), *read, *_words(sets, known, mistakes)]:
+    asked = [*(preset or {}).items(), *read.items(), *_words(sets, known, mistakes)]
+    for name, value in leaves(asked):
         if name in known:
             _put(tree, name, value)
         elif name not in sections:
@@ -266,9 +267,11 @@ def _put(tree: dict[str, Any], name: str, value: Any) -> None:
     tree[last] = value
 
 
-def leaves(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(
+    tree: Mapping[Any, Any] | Iterable[tuple[Any, Any]], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
     """{"a": {"b": 1}} as ("a.b", 1), the dotted names of presets."""
-    for name, value in tree.items():
+    for name, value in tree.items() if isinstance(tree, Mapping) else tree:
         if isinstance(value, dict) and value:
             yield from leaves(value, f"{prefix}{name}.")
         else:
