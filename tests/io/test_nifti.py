@@ -73,6 +73,29 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     assert one == other
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-17, -1e-17, 1e-300, -1e-300])
+def test_a_half_turn_is_written_with_one_sign(tmp_path: Path, noise: float) -> None:
+    # AFFINE turns by 180 degrees round the third axis: q = (0, 0, 0, 1), and -q is the same turn.
+    affine = AFFINE.copy()
+    affine[0, 2] = noise
+    header = nib.load(write_nifti(tmp_path / "a.nii", _volume(), affine)).header
+    quaternion = header["quatern_b"], header["quatern_c"], header["quatern_d"]
+    assert [np.float32(value).tobytes() for value in quaternion] == [
+        np.float32(value).tobytes() for value in (0, 0, 1)
+    ]
+    np.testing.assert_allclose(header.get_qform(), AFFINE, atol=1e-6)
+
+
+def test_any_other_turn_keeps_its_sign(tmp_path: Path) -> None:
+    # By 190 degrees round the first axis: a half turn and ten degrees, cos 190 = -cos 10.
+    cos, sin = np.cos(np.deg2rad(190)), np.sin(np.deg2rad(190))
+    turn = [[1, 0, 0, 5], [0, cos, -sin, 6], [0, sin, cos, 7], [0, 0, 0, 1.0]]
+    header = nib.load(write_nifti(tmp_path / "a.nii", _volume(), np.array(turn))).header
+    # a = cos 95 is below zero, so -q is written: b = -sin 95.
+    assert header["quatern_b"] == pytest.approx(-np.sin(np.deg2rad(95)), abs=1e-6)
+    np.testing.assert_allclose(header.get_qform(), turn, atol=1e-5)
+
+
 def test_wide_whole_numbers_take_the_smallest_type_and_bools_become_bytes(tmp_path: Path) -> None:
     path = tmp_path / "labels.nii"
     for array, expected in [

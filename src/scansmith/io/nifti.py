@@ -19,6 +19,8 @@ from scansmith.scan import DataError, Problem
 _MALFORMED = (ValueError, KeyError, OverflowError, MemoryError, HeaderDataError)
 _UNREADABLE: Any = (OSError, zlib.error, isal_zlib.error, *_MALFORMED)
 _DEFLATE_RATIO = 1032  # deflate shrinks no further (zlib's technical notes)
+# The header keeps b, c, d in single precision: closer to 1 than this, and a reader's a is rounding.
+_HALF_TURN = 3e-7
 _DESCRIPTION_BYTES = 79  # NIfTI-1 `descrip` is 80 bytes, the last one zero
 
 
@@ -75,11 +77,26 @@ def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray, description: 
     image.header["descrip"] = text
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
+    _settle_quaternion(image.header)
     image.header.set_xyzt_units("mm")
     content = image.to_bytes()
     if path.name.endswith(".gz"):
         content = igzip.compress(content, 2, mtime=0)
     return write_bytes(path, content)
+
+
+def _settle_quaternion(header: nib.Nifti1Header) -> None:
+    """Write a half turn's quaternion with one sign, and without the noise of rounding.
+
+    Of such a turn, which LPS axes are, the last bit of an eigenvector decides between q and -q, and
+    so does the linear algebra at hand. Both mean the same turn.
+    """
+    names = ("quatern_b", "quatern_c", "quatern_d")
+    vector = np.round([float(header[name]) for name in names], 7) + 0.0
+    if abs(vector @ vector - 1) < _HALF_TURN and vector[np.argmax(np.abs(vector))] < 0:
+        vector = -vector + 0.0
+    for name, value in zip(names, vector, strict=True):
+        header[name] = value
 
 
 def storable(array: np.ndarray) -> np.ndarray:
