@@ -144,7 +144,7 @@ def test_dotted_names_and_empty_sections_are_understood_in_a_file(tmp_path):
         ("train: {steps: 1, steps: 2}", "given twice"),
         ("a: &a [1]\nb: [*a, *a]", "alias"),
         ("train: [1, 2", "YAML"),
-        ("- train", "expected sections"),
+        ("- train", "found a list, expected lines of NAME: VALUE"),
         ("!!python/object/apply:os.getcwd []", "YAML"),
         ("[" * 5000, "YAML"),
         ("train: {seed: 2026-99-99}", "YAML"),

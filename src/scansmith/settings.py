@@ -139,10 +139,15 @@ def read_model(model: type[S], path: Path) -> S:
     Raises:
         SettingsError: with every mistake, each under its name in the file.
     """
+    return check_model(model, read_yaml(path), where=f"{path}: ")
+
+
+def check_model(model: type[S], content: Any, where: str = "") -> S:
+    """The same from what was read, or put together; `where` begins each line."""
     try:
-        return model.model_validate(read_yaml(path))
+        return model.model_validate(content)
     except ValidationError as error:
-        mistakes = [f"{path}: {_in_words(fault)}" for fault in error.errors()]
+        mistakes = [f"{where}{_in_words(fault)}" for fault in error.errors()]
         raise SettingsError("\n".join(dict.fromkeys(mistakes))) from error
 
 
@@ -222,15 +227,14 @@ def read_yaml(path: Path) -> dict[Any, Any]:
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SettingsError(
-            f"{path}: not YAML that can be used: {error}. Correct the file, or start from the "
-            "output of --print-config."
+            f"{path}: not YAML that can be used: {error}. Correct the file."
         ) from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise SettingsError(
-            f"{path}: found a {type(tree).__name__}, expected sections. "
-            "Start from the output of --print-config."
+            f"{path}: found a {type(tree).__name__}, expected lines of NAME: VALUE. Correct the "
+            "file."
         )
     return tree
 

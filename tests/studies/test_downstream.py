@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from scansmith.apps.cli import app
 from scansmith.data.phantom import write_phantoms
 from scansmith.evaluate.overlap import dice
-from scansmith.scan import RunError, SettingsError
+from scansmith.scan import RunError, ScansmithError, SettingsError
 from scansmith.studies import downstream
 from scansmith.studies.downstream import Downstream, Place
 from scansmith.studies.downstream_report import as_markdown, summarise, verdict
@@ -151,13 +151,42 @@ def test_the_paper_s_numbers_stand_beside_ours_with_the_spread_of_seeds(hearts, 
     assert f"| {one:.3f}, {other:.3f} | {ours['sd over seeds']:.3f} |" in text
 
 
-def test_a_folder_of_another_study_is_refused(hearts, done):
-    found = run_study(
-        str(hearts / "tiny.yaml"), hearts / "raw", hearts / "out", seeds=(0,),
-        segmenter_sets=["steps=3"],
-    )  # fmt: skip
-    assert all("holds a cell of another study" in problem for problem in found["problems"])
-    assert len(found["problems"]) == 4
+def test_a_folder_of_another_study_is_refused_and_stays_as_it_is(hearts, done):
+    out = hearts / "out"
+    answer = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    with pytest.raises(RunError, match="holds a cell of another study"):
+        run_study(
+            str(hearts / "tiny.yaml"), hearts / "raw", out, seeds=(0,), segmenter_sets=["steps=3"]
+        )
+    assert len(answer) >= 5
+    assert {path: path.read_bytes() for path in out.iterdir() if path.is_file()} == answer
+
+
+def test_a_study_of_which_no_cell_was_finished_writes_no_answer(hearts, tmp_path, monkeypatch):
+    spec = find_spec(str(hearts / "tiny.yaml"))
+    spec = spec.model_copy(update={"arms": {"real": Arm()}, "published": Published()})
+
+    def full(*args, **options):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(downstream, "train_segmenter", full)
+    with pytest.raises(RunError, match=r"no cell could be finished\.\nreal, seed 0: RuntimeError"):
+        run_study(spec, hearts / "raw", tmp_path, seeds=(0,), tell=lambda line: None)
+    assert not (tmp_path / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"data_sets": ["data.split=1,0,0"]}, r"no labelled case in the test split.*--data-set"),
+        ({"segmenter_sets": ["lesion_share=0.5"]}, "lesion: nothing is named"),
+    ],
+)
+def test_what_no_arm_can_do_is_refused_before_anything_is_trained(hearts, tmp_path, wrong, told):
+    with pytest.raises(ScansmithError, match=told):
+        run_study(str(hearts / "tiny.yaml"), hearts / "raw", tmp_path, seeds=(0,), **wrong)
+    assert not (tmp_path / "generators").exists()
+    assert not (tmp_path / "segmenters").exists()
 
 
 def test_fewer_patients_are_the_generators_only_ones(hearts, tmp_path):

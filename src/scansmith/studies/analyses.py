@@ -13,10 +13,8 @@ of some kind does is in `analysis_kinds`; KINDS names them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ from scansmith.studies import healed_kinds
 from scansmith.studies.analysis_kinds import Job, Rows, Told
 from scansmith.studies.blinded import ReaderOptions
 from scansmith.studies.cells import attempt, file_name
-from scansmith.studies.place import Place, check_seeds
+from scansmith.studies.place import Place, check_seeds, each_seed, killed
 from scansmith.studies.spec import Analysis
 from scansmith.studies.tables import data_line, plain, published
 from scansmith.train.checkpoint import write_json
@@ -202,11 +200,10 @@ def train_all(
     Returns:
         generator -> its runs, those that could be trained; and what went wrong.
     """
-    if jobs <= 1:
-        done = [_trained(place, seed) for seed in seeds]
-    else:
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            done = list(pool.map(_trained, [place] * len(seeds), seeds))
+    done = [
+        ({}, [killed(seed)]) if found is None else found
+        for seed, found in zip(seeds, each_seed(_trained, place, seeds, jobs), strict=True)
+    ]
     runs = {
         name: [found[name] for found, _ in done if name in found] for name in place.spec.generators
     }

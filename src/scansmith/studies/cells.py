@@ -30,23 +30,38 @@ def cell(
     Raises:
         RunError: the folder holds a cell of this name that was found under another record.
     """
-    path = folder / f"{file_name(name)}.json"
-    if path.is_file():
-        kept = read_json(path)
-        before = kept.get("record", {})
-        differing = sorted(k for k in {*before, *record} if before.get(k) != record.get(k))
-        if differing:
-            raise RunError(
-                f"{path}: holds a cell of another study (differing: {', '.join(differing)}). Give "
-                "its settings, store and runs, or choose another folder."
-            )
-        return _finite(kept["scores"])
+    if is_kept(folder, name, record):
+        return _finite(read_json(_path(folder, name))["scores"])
     began = time.monotonic()
     scores = work()
     seconds = round(time.monotonic() - began, 1)
-    write_json(path, {"record": dict(record), "seconds": seconds, "scores": _plain(scores)})
+    content = {"record": dict(record), "seconds": seconds, "scores": _plain(scores)}
+    write_json(_path(folder, name), content)
     print(f"{name}: {seconds} s", flush=True)
     return scores
+
+
+def is_kept(folder: Path, name: str, record: Mapping[str, Any]) -> bool:
+    """Whether a cell is finished.
+
+    Raises:
+        RunError: the folder holds a cell of this name that was found under another record.
+    """
+    path = _path(folder, name)
+    if not path.is_file():
+        return False
+    before = read_json(path).get("record", {})
+    differing = sorted(k for k in {*before, *record} if before.get(k) != record.get(k))
+    if differing:
+        raise RunError(
+            f"{path}: holds a cell of another study (differing: {', '.join(differing)}). Give "
+            "its settings, store and runs, or choose another folder."
+        )
+    return True
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{file_name(name)}.json"
 
 
 def attempt(

@@ -16,10 +16,8 @@ by patient. A cell that fails is told and does not keep the others from being do
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import cached_property, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +28,13 @@ from scansmith.evaluate.label_value import label_value_dice, label_value_mse
 from scansmith.evaluate.modality_segmenters import ModalitySegmenters, train_modality_segmenters
 from scansmith.evaluate.overlap import MEAN, dice, finite_mean
 from scansmith.evaluate.segmentation import Labelled, Samples, Segmenter, train_segmenter
-from scansmith.scan import DataError, ScansmithError, SettingsError
-from scansmith.studies.cells import Scores, attempt, cell, file_name
+from scansmith.scan import DataError, RunError, ScansmithError, SettingsError
+from scansmith.studies.cells import Scores, attempt, cell, file_name, is_kept
 from scansmith.studies.counterparts import Case, labelled, real_cases, told_apart
 from scansmith.studies.makers import Makers
 from scansmith.studies.mix import Mix
 from scansmith.studies.mixed import Favour, enhanced, mixed
-from scansmith.studies.place import Place
+from scansmith.studies.place import Place, each_seed, killed
 from scansmith.studies.spec import COPIES, LABEL_DICE, LABEL_MSE, Arm, Spec
 
 Tell = Callable[[str], None]
@@ -67,10 +65,29 @@ class Downstream:
         found = real_cases(self.opened, "test")
         if not found:
             raise DataError(
-                f"{self.opened.path}: no labelled case in the test split. Give data.split a share "
-                "for testing (--set data.split=0.8,0,0.2)."
+                f"{self.opened.path}: no labelled case in the test split, on which segmenters are "
+                "compared. Give data.split a share for it (--data-set data.split=0.8,0,0.2)."
             )
         return found
+
+    def check(self) -> None:
+        """Refuse what would let every arm fail, before anything is trained.
+
+        Raises:
+            DataError: nobody to test on.
+            SettingsError: structures are named that there are not.
+            RunError: the folder holds cells or runs of another study.
+        """
+        assert self.test
+        self._favour()
+        for name in self.spec.arms:
+            self.is_done(name)
+        for name in self.spec.generators:
+            self.place.is_trained(name, self.seed)
+
+    def is_done(self, name: str) -> bool:
+        """Whether an arm's cell is finished. Raises RunError if it is of another study."""
+        return is_kept(self.cells, f"{name} seed{self.seed}", self.record(name))
 
     def score(self, name: str) -> Scores:
         """Dice of an arm's segmenter on every real test case."""
@@ -230,6 +247,8 @@ def run_cells(
         jobs: seeds at work at once, each in a process of its own.
     Returns:
         arm -> scores under each seed, None where a cell failed; and what went wrong.
+    Raises:
+        RunError: no cell at all could be finished.
     """
     for name in ("", *place.spec.generators):
         note = place.store(name).cut_note  # prepared before the processes, which would all write it
@@ -238,12 +257,15 @@ def run_cells(
     for name in place.spec.sets:
         with suppress(ScansmithError):  # told by the arms that need it
             place.store_of(name)
-    if jobs <= 1:
-        done = [_arms(place, seed) for seed in seeds]
-    else:
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            done = list(pool.map(_arms, [place] * len(seeds), seeds))
+    for seed in seeds:
+        Downstream(place, seed).check()
+    done = [
+        _kept(place, seed) if found is None else found
+        for seed, found in zip(seeds, each_seed(_arms, place, seeds, jobs), strict=True)
+    ]
     problems = [problem for _, told in done for problem in told]
+    if not any(scores for found, _ in done for scores in found.values()):
+        raise RunError("\n".join([f"{place.out}: no cell could be finished.", *problems]))
     for problem in problems:
         tell(problem)
     return {name: [found[name] for found, _ in done] for name in place.spec.arms}, problems
@@ -256,3 +278,10 @@ def _arms(place: Place[Spec], seed: int) -> tuple[dict[str, Scores | None], list
     for name in place.spec.arms:
         found[name] = attempt(f"{name}, seed {seed}", partial(study.score, name), problems)
     return found, problems
+
+
+def _kept(place: Place[Spec], seed: int) -> tuple[dict[str, Scores | None], list[str]]:
+    """What was finished under a seed before its process was killed; and a line about that."""
+    study = Downstream(place, seed)
+    found = {name: study.score(name) if study.is_done(name) else None for name in place.spec.arms}
+    return found, [killed(seed)]

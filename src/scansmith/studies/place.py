@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +18,7 @@ from scansmith.studies.spec import Spec, Study, words
 from scansmith.train.checkpoint import read_json, write_json
 from scansmith.workflow import prepare, train
 
+R = TypeVar("R")
 S = TypeVar("S", bound=Study, covariant=True)
 
 
@@ -95,8 +100,7 @@ class Place(Generic[S]):
             RunError: the folder holds a run of other settings.
         """
         run, part = self.run_of(generator, seed), self.spec.generators[generator]
-        done, record = run.parent / f"{run.name}.json", part.model_dump(mode="json")
-        if not done.exists():
+        if not self.is_trained(generator, seed):
             train(
                 part.method,
                 self.home(generator),
@@ -105,13 +109,65 @@ class Place(Generic[S]):
                 sets=[*words(part.sets), f"train.seed={seed}"],
                 resume=(run / "run.json").exists(),
             )
-            write_json(done, record)
-        if read_json(done) != record:
+            write_json(_done(run), part.model_dump(mode="json"))
+        return run
+
+    def is_trained(self, generator: str, seed: int) -> bool:
+        """Whether the run of a generator is finished.
+
+        Raises:
+            RunError: the folder holds a run of other settings.
+        """
+        run, part = self.run_of(generator, seed), self.spec.generators[generator]
+        if not _done(run).exists():
+            return False
+        if read_json(_done(run)) != part.model_dump(mode="json"):
             raise RunError(
                 f"generator {generator}, seed {seed}: {run} was trained with other settings than "
                 "the study's. Give the settings that it was begun with, or another folder."
             )
-        return run
+        return True
+
+
+def _done(run: Path) -> Path:
+    return run.parent / f"{run.name}.json"
+
+
+def each_seed(
+    work: Callable[[Place[S], int], R], place: Place[S], seeds: Sequence[int], jobs: int = 1
+) -> list[R | None]:
+    """What `work` gives under each seed, `jobs` of them at once, each in a process of its own.
+
+    A process that is killed (memory, mostly) takes those beside it along. Seeds that are not done
+    then go on one after another; None for one that is killed again.
+    """
+    if jobs <= 1:
+        return [work(place, seed) for seed in seeds]
+    done = _pooled(work, place, seeds, jobs)
+    for seed in seeds:
+        if seed not in done:
+            done |= _pooled(work, place, [seed], 1)
+    return [done.get(seed) for seed in seeds]
+
+
+def _pooled(
+    work: Callable[[Place[S], int], R], place: Place[S], seeds: Sequence[int], jobs: int
+) -> dict[int, R]:
+    done = dict[int, R]()
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        futures = {seed: pool.submit(work, place, seed) for seed in seeds}
+    for seed, future in futures.items():
+        with suppress(BrokenProcessPool):
+            done[seed] = future.result()
+    return done
+
+
+def killed(seed: int) -> str:
+    """A line about a seed without a result of `each_seed`."""
+    return (
+        f"seed {seed}: its process was killed twice, as happens where memory runs out. What it had "
+        "finished is kept; the same command with --jobs 1 goes on."
+    )
 
 
 def check_seeds(seeds: Sequence[int], jobs: int) -> None:

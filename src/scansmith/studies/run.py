@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scansmith.io.atomic import write_bytes
-from scansmith.settings import leaves, load_settings
+from scansmith.settings import check_model, leaves, load_settings
 from scansmith.studies.analyses import run_analysis
 from scansmith.studies.downstream import Downstream, Tell, run_cells
 from scansmith.studies.downstream_report import as_markdown, rows_csv, save_plot, summarise
@@ -48,6 +48,8 @@ def run_study(
         What results.json holds. But for an analysis `report.html` and `report.json` tell the whole.
     Raises:
         SettingsError, DataError: the study or its data cannot be used.
+        RunError: the folder holds another study, or no cell at all could be finished; what it held
+            stays as it is.
     """
     spec = find_spec(study) if isinstance(study, str) else study
     if isinstance(spec, Analysis):
@@ -56,7 +58,7 @@ def run_study(
     if segmenter_sets:
         told = dict(leaves(spec.segmenters.model_dump(mode="python")))
         changed = load_settings(Segmenters, preset=told, sets=segmenter_sets)
-        spec = spec.model_copy(update={"segmenters": changed})
+        spec = check_model(Spec, {**dict(spec), "segmenters": changed})
     check_seeds(seeds, jobs)
     place = Place(spec, Path(data), Path(out), patients, tuple(data_sets))
     found, problems = run_cells(place, seeds, jobs, tell)

@@ -13,10 +13,11 @@ from scansmith.data.write import open_writer
 from scansmith.evaluate import audit
 from scansmith.evaluate.privacy import statistics
 from scansmith.evaluate.privacy.audit import measured
-from scansmith.evaluate.privacy.cases import lay_out, trace
+from scansmith.evaluate.privacy.cases import Trace, lay_out, trace
 from scansmith.evaluate.privacy.lines import Sides, lines_of
 from scansmith.evaluate.privacy.neighbours import LEAST_DISTANCE
 from scansmith.evaluate.privacy.pairs import case_rows
+from scansmith.evaluate.privacy.uncompared import lesions_uncompared
 from scansmith.evaluate.privacy.verdict import judge
 from scansmith.evaluate.view import Shared, View
 from scansmith.labels.table import KNOWN
@@ -252,6 +253,62 @@ def test_strangers_pass_from_end_to_end_and_files_of_unknown_kinds_are_told(enou
     page = (tmp_path / "out" / "audit.html").read_text()
     assert "unknown kind, searched as text alone (1):</b> LICENSE<" in page
     assert "to the end (" not in page
+
+
+@pytest.mark.parametrize(
+    ("structures", "verdict", "told"),
+    [
+        (
+            {1: "liver", 2: "mass"},
+            "inconclusive",
+            r"training set labels liver, tumour, but not all",
+        ),
+        (
+            {1: "organ", 2: "mass"},
+            "inconclusive",
+            r"\(synthetic set organ, mass, hold-out set liver",
+        ),
+        ({}, "pass", "The synthetic set has no labels"),
+    ],
+)
+def test_lesions_that_are_named_otherwise_keep_a_set_from_a_pass(
+    enough, tmp_path, structures, verdict, told
+):
+    synthetic = shutil.copytree(enough[0], tmp_path / "made")
+    if structures:
+        (synthetic / "labels.json").write_text(json.dumps(structures))
+    else:
+        shutil.rmtree(synthetic / "labels")
+        (synthetic / "labels.json").unlink()
+    found = audit(synthetic, *enough[1:], pictures=False)
+    assert found["verdict"] == verdict, found["reasons"]
+    assert re.search(told, found["reasons"][-1])
+
+
+def test_three_lesions_of_training_patients_are_too_few_to_compare():
+    def case(name, lesion):
+        regions = {"whole": [np.zeros(1)], **({"lesion": [np.zeros(1)]} if lesion else {})}
+        return Trace(name, name, regions, regions, np.zeros(1), np.zeros(1))
+
+    def told(made, train, held_out):
+        real = [case(f"t{n}", n < train) for n in range(9)]
+        real += [case(f"h{n}", n < held_out) for n in range(9)]
+        synthetic = [case(f"s{n}", n < made) for n in range(9)]
+        sides = Sides(synthetic, real, np.arange(18) < 9)
+        return lesions_uncompared([SHARED.structures] * 3, SHARED, sides, [])
+
+    words = "Lesions were not compared: 3 training patients, 9 hold-out patients and 5 synthetic"
+    (doubt,), notes = told(5, 3, 9)
+    assert doubt.startswith(words)
+    assert notes == []
+    assert told(0, 3, 9) == (
+        [],
+        ["No synthetic case shows a lesion: whole images alone were compared."],
+    )
+    assert told(5, 0, 9) == (
+        [],
+        ["No training patient has a lesion: whole images alone were compared."],
+    )
 
 
 def test_strangers_with_a_file_that_cannot_be_read_do_not_pass(enough, tmp_path):

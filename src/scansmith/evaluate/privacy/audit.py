@@ -23,6 +23,7 @@ from scansmith.evaluate.privacy.cases import Layout, Trace, lay_out, trace
 from scansmith.evaluate.privacy.lines import Line, Sides
 from scansmith.evaluate.privacy.metadata import scan_folder
 from scansmith.evaluate.privacy.pairs import case_rows, worst
+from scansmith.evaluate.privacy.uncompared import lesions_uncompared
 from scansmith.evaluate.privacy.verdict import NO_GUARANTEE, judge
 from scansmith.evaluate.view import Shared, View, files_of, oriented, share, view
 from scansmith.io import read_scan
@@ -85,12 +86,14 @@ def audit_sets(
     lines = lines_of_evidence.lines_of(sides, layout, tell)
     _refuse_doubles(sides, lines[0])
     report = measured(sides, lines, options.seed)
-    names = {
+    people = {
         name for files in (*sets.cases[1], *sets.cases[2]) for name in (files.case, files.patient)
     }
-    metadata = scan_folder(synthetic, names)
+    metadata = scan_folder(synthetic, people)
     hashes = lines_of_evidence.hashes(sides)
-    verdict = judge(report["lines"], report["exchange"], metadata)
+    names = [own.table.structures for own in sets.found]
+    doubts, notes = lesions_uncompared(names, shared, sides, lines)
+    verdict = judge(report["lines"], report["exchange"], metadata, doubts, notes)
     cases = case_rows(sides, lines, report["lines"], hashes.pop("distances"))
     found = strict(
         {

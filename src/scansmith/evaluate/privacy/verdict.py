@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from scipy.stats import norm
@@ -49,22 +50,29 @@ def words_of(settings: Found) -> dict[str, str]:
     return WORDS | (ANY_LABEL if settings["lesion_by"] == "any label" else {})
 
 
-def judge(lines: dict[str, Found], tests: Found, metadata: Found) -> Found:
+def judge(
+    lines: dict[str, Found],
+    tests: Found,
+    metadata: Found,
+    doubts: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Found:
     """Verdict, reasons, and what is needed where there is too little.
 
     Args:
         lines: name -> what `lines.measure` returned.
         tests: what `exchange_tests` returned.
         metadata: what `metadata.scan_folder` returned.
+        doubts: sentences that each keep the set from a pass.
+        notes: sentences that are told with the reasons.
     """
     leaks = [*_copies(lines), *_nearer(lines, tests), *_named(metadata)]
     if leaks:
         return {"verdict": "leak", "reasons": leaks, "needed": None}
-    doubts, needed = _doubts(lines, tests)
-    doubts += _unread(metadata)
+    too_few, needed = _doubts(lines, tests)
+    doubts, notes = [*too_few, *_unread(metadata), *doubts], [*notes, *_of_unknown_kind(metadata)]
     if doubts:
-        reasons = [*doubts, *_of_unknown_kind(metadata)]
-        return {"verdict": "inconclusive", "reasons": reasons, "needed": needed}
+        return {"verdict": "inconclusive", "reasons": [*doubts, *notes], "needed": needed}
     whole, weakest = lines["whole"], noticed(lines["whole"], tests)
     reason = (
         "No synthetic case is too near to one training patient, and the set as a whole is no "
@@ -73,7 +81,7 @@ def judge(lines: dict[str, Found], tests: Found, metadata: Found) -> Found:
         f"have been noticed, nine times in ten, from a share of {weakest['share']:.2f} or an AUC "
         f"of {weakest['auc']:.2f} on."
     )
-    return {"verdict": "pass", "reasons": [reason, *_of_unknown_kind(metadata)], "needed": None}
+    return {"verdict": "pass", "reasons": [reason, *notes], "needed": None}
 
 
 def unlike(tests: Found) -> bool:

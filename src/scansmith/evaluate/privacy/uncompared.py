@@ -1,0 +1,52 @@
+"""What an audit could not compare: lesions that the training patients have, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scansmith.evaluate.privacy.lines import LEAST, Line, Sides
+from scansmith.evaluate.view import Shared, lesion_indices
+
+REMEDY = "Name structures alike in the labels.json beside each set, or choose with --lesion."
+
+
+def lesions_uncompared(
+    names: Sequence[Sequence[str]], shared: Shared, sides: Sides, lines: Sequence[Line]
+) -> tuple[list[str], list[str]]:
+    """Sentences that keep a set from a pass, and sentences that are only told.
+
+    Args:
+        names: structures of the synthetic, training and hold-out set, background first.
+    """
+    made, train, held_out = (tuple(each[1:]) for each in names)
+    own = {names[1][index] for index in lesion_indices(tuple(names[1]), None)}
+    compared = {shared.structures[index] for index in shared.lesion}
+    if shared.lesion_by != "names given" and own and not own & compared:
+        if not made:
+            return [], [
+                "The synthetic set has no labels: whole images alone were compared, no lesions."
+            ]
+        sets = f"synthetic set {_listed(made)}, hold-out set {_listed(held_out)}"
+        return [
+            f"The training set labels {_listed(train)}, but not all sets do ({sets}): what of a "
+            f"lesion was copied cannot be told. {REMEDY}"
+        ], []
+    if not compared or "lesion" in {line.name for line in lines}:
+        return [], []
+    shown: tuple[set[str], set[str]] = set(), set()  # of training, of hold-out patients
+    for case, trained in zip(sides.real, sides.trained, strict=True):
+        if "lesion" in case.coarse:
+            shown[0 if trained else 1].add(case.patient)
+    there = sum("lesion" in case.coarse for case in sides.synthetic)
+    if not there:
+        return [], ["No synthetic case shows a lesion: whole images alone were compared."]
+    if not shown[0]:
+        return [], ["No training patient has a lesion: whole images alone were compared."]
+    return [
+        f"Lesions were not compared: {len(shown[0])} training patients, {len(shown[1])} hold-out "
+        f"patients and {there} synthetic cases show one, and {LEAST} of each are needed."
+    ], []
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "nothing"
