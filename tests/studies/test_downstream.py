@@ -55,6 +55,7 @@ published:
   data: none
   measure: Dice
   arms: {both: {mean: 0.5}}
+  sd: {both: {mean: 0.1}}
 """
 
 
@@ -139,13 +140,17 @@ def test_published_numbers_are_of_arms_that_there_are():
         ValueError, match=r"published\.arms: found 'reel', expected one of the arms"
     ):
         Spec(arms={"real": Arm()}, published=Published(arms={"reel": {"mean": 0.5}}))
+    with pytest.raises(
+        ValueError, match=r"published\.sd\.real: found 'mean', expected measures of"
+    ):
+        Spec(arms={"real": Arm()}, published=Published(sd={"real": {"mean": 0.5}}))
 
 
 def test_the_paper_s_numbers_stand_beside_ours_with_the_spread_of_seeds(hearts, done):
     text = (hearts / "out" / "results.md").read_text()
     ours = done["arms"]["both"]
     mean = written(ours["dice"]["mean"])
-    assert f"|  | mean, paper | mean, here |\n|---|---|---|\n| both | 0.5 | {mean} |" in text
+    assert f"|  | mean, paper | mean, here |\n|---|---|---|\n| both | 0.5 ± 0.1 | {mean} |" in text
     one, other = ours["each seed"]
     assert ours["sd over seeds"] == pytest.approx(abs(one - other) / np.sqrt(2))  # of two values
     assert f"| {one:.3f}, {other:.3f} | {ours['sd over seeds']:.3f} |" in text

@@ -72,7 +72,7 @@ def test_enhanced_copies_are_of_the_real_samples_in_use_and_stay_as_they_are():
     images = [rng.normal(10 * n, 1, (1, 8, 8)).astype(np.float32) for n in range(6)]
     real = Labelled(images, [np.full((8, 8), n, np.uint8) for n in range(6)])
     mix = Plan(real=0.5, enhanced=1).mix(6, 12, seed=0)
-    relit = Augmentation(moved=0, gain=0, offset=0.1, noise=0)
+    relit = Augmentation(degrees=0, scale=0, shift=0, bend=0, gain=0, offset=0.1, noise=0)
     torch.manual_seed(1)
     copies = enhanced(real, mix, relit)
     after = torch.rand(1)
@@ -88,6 +88,17 @@ def test_enhanced_copies_are_of_the_real_samples_in_use_and_stay_as_they_are():
     again = enhanced(real, mix, relit)
     assert all(np.array_equal(a, b) for a, b in zip(copies.images, again.images, strict=True))
     assert not np.array_equal(copies.images[0] - copies.images[3], np.zeros((1, 8, 8)))
+
+
+def test_every_enhanced_copy_is_moved_also_where_augmentation_moves_some_alone():
+    labels = np.zeros((8, 8), np.uint8)
+    labels[2:5, 1:7] = 1
+    real = Labelled([labels[None].astype(np.float32)] * 12, [labels] * 12)
+    turned = Augmentation(
+        moved=0.5, degrees=0, scale=0, bend=0, shift=0.4, gain=0, offset=0, noise=0
+    )
+    copies = enhanced(real, Plan(enhanced=1).mix(12, 12, seed=0), turned)
+    assert all((image[0] != labels).any() for image in copies.images)
 
 
 def test_a_segmenter_that_is_stopped_goes_on_with_the_mix_as_if_it_was_not(tmp_path):

@@ -110,9 +110,9 @@ def enhanced(
     to epoch. A study of what they are worth trains without augmentation beside them.
 
     Args:
-        numbers: None: the defaults, every copy moved.
+        numbers: None: the defaults. Whatever `moved` says every copy is moved, or it would be none.
     """
-    numbers = numbers or Augmentation(moved=1.0)
+    numbers = (numbers or Augmentation()).model_copy(update={"moved": 1.0})
     images, labels = [], []
     for copy in range(mix.sizes["enhanced"]):
         original = mix.used["real"][copy % mix.sizes["real"]]

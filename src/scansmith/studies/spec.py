@@ -137,6 +137,9 @@ class Published(Section):
     arms: dict[str, dict[str, float]] = Field(
         default_factory=dict, description="arm -> structure or measure -> value"
     )
+    sd: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="the same of the paper's spread over cases"
+    )
 
 
 class Study(Section):
@@ -191,6 +194,12 @@ class Spec(Study):
             f"published.arms: found {name!r}, expected one of the arms"
             for name in self.published.arms
             if name not in self.arms
+        ]
+        wrong += [
+            f"published.sd.{name}: found {measure!r}, expected measures of published.arms.{name}"
+            for name, row in self.published.sd.items()
+            for measure in row
+            if measure not in self.published.arms.get(name, {})
         ]
         if wrong:
             raise ValueError("; ".join(wrong))

@@ -128,13 +128,13 @@ def published(
     """The lines of a paper's table, which is of other data, its numbers beside ours.
 
     Args:
-        told: item, data, measure, arms (arm -> measure -> value), and cited, of what is not done
-            here.
+        told: item, data, measure, arms (arm -> measure -> value), cited, of what is not done here,
+            and sd, the paper's spread of these.
         ours: arm -> measure -> mean with interval.
     Returns:
         No lines if the paper has no numbers.
     """
-    cited = told.get("cited", {})
+    cited, spread = told.get("cited", {}), told.get("sd", {})
     rows = {**told["arms"], **cited}
     if not rows:
         return []
@@ -145,7 +145,9 @@ def published(
         mine = {} if arm in cited else ours.get(arm) or {}
         words = [arm]
         for measure in measures:
-            words.append(f"{row[measure]:g}" if measure in row else "")
+            sd = spread.get(arm, {}).get(measure)
+            value = f"{row[measure]:g}" if measure in row else ""
+            words.append(value if sd is None else f"{value} ± {sd:g}")
             if measure in beside:
                 words.append(cell(mine[measure]) if measure in row and measure in mine else "")
         lines.append(words)
