@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.transforms import Affine
 
 from scansmith.augment import augmented, grid_of, moved, random_field, random_moves, relit
 from scansmith.scan import SettingsError
@@ -80,6 +81,25 @@ def test_a_field_along_an_axis_moves_along_that_axis():
     field[:, 0] = 0.25  # one pixel of half a size of 4
     grid = grid_of(torch.eye(2).expand(3, 2, 2), torch.zeros(3, 2), field)
     torch.testing.assert_close(moved(image, labels, grid)[0][:, :, :8], image[:, :, 1:])
+
+
+@pytest.mark.parametrize("size", [(24, 31), (12, 15, 18)])
+def test_a_move_is_what_monai_makes_of_the_same_matrix(size):
+    image, labels = batch(*size, count=1)
+    dims, half = len(size), (torch.tensor(size) - 1) / 2
+    in_voxels = torch.eye(dims + 1)
+    in_voxels[:dims, :dims] += 0.1 * torch.randn(dims, dims)
+    in_voxels[:dims, dims] = 1.5 * torch.randn(dims)
+    matrix = in_voxels[:dims, :dims] * half / half[:, None]  # in shares of half the size
+    grid = grid_of(matrix[None], (in_voxels[:dims, dims] / half)[None], still(1, *size))
+    ours, ours_labels = moved(image, labels, grid)
+    monai = {
+        mode: Affine(affine=in_voxels, mode=mode, padding_mode="border", image_only=True)
+        for mode in ("bilinear", "nearest")
+    }
+    theirs = monai["bilinear"](image[0]).as_tensor()
+    torch.testing.assert_close(ours[0], theirs, atol=1e-4, rtol=0)
+    assert torch.equal(ours_labels, monai["nearest"](labels.float()).as_tensor().long())
 
 
 def test_turns_keep_lengths_in_millimetres_on_any_spacing():
