@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from scansmith.studies.report.convergence import convergence_note, convergence_of
 from scansmith.studies.report.help import deciding, help_of, overall, sentence
 from scansmith.studies.report.verdicts import faithful_word, verdicts
 from scansmith.studies.spec import Arm, Generator, Segmenters, Spec
@@ -146,6 +147,36 @@ def test_the_headline_rests_on_the_comparison_that_says_least_for_the_best_arm()
     assert text == "“more” against “augmented”: +0.110 Dice (95 % interval +0.110 to +0.110)"
     assert deciding([rows["less"]]).startswith("“less” against “augmented”: −0.210 Dice")
     assert deciding(list(rows.values())) == ""  # mixed: no single one decides
+
+
+@pytest.mark.parametrize(
+    ("shorter", "words"),
+    [
+        ((-0.02, -0.02, -0.02, -0.02), "had not converged when the shorter of these ended"),
+        ((0.02, -0.02, 0.03, -0.03), "brought real scans alone nothing that can be told"),
+    ],
+)
+def test_longer_training_of_real_scans_tells_whether_the_segmenters_had_converged(shorter, words):
+    spec = study(half=Arm(times=0.5), most=Arm(times=0.7), plain=Arm(times=0.1, augment=False))
+    found = {
+        "real": above(0, 0, 0, 0),
+        "both": above(0, 0, 0, 0),
+        "half": above(*shorter),
+        "most": above(0.3, 0.3, 0.3, 0.3),  # 1 / 0.7 is less than one and a half times
+        "plain": above(0.4, 0.4, 0.4, 0.4),  # another training, not a shorter one
+    }
+    told = convergence_of(spec, found)
+    assert (told["longer"], told["shorter"], told["steps"]) == ("real", "half", [1, 0.5])
+    assert told["above"]["mean"] == pytest.approx(-sum(shorter) / 4)
+    assert words in convergence_note(told)
+
+
+def test_without_an_arm_of_other_steps_nobody_knows_whether_segmenters_had_converged():
+    found = {"real": above(0, 0, 0, 0), "both": above(0, 0, 0, 0)}
+    assert convergence_of(study(), found) is None
+    failed = convergence_of(study(half=Arm(times=0.5)), {**found, "half": [None]})
+    assert failed is None
+    assert "Nothing here says whether the segmenters had converged" in convergence_note(failed)
 
 
 def test_arms_that_help_and_arms_that_harm_are_mixed():

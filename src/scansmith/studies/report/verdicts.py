@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scansmith.evaluate.faithfulness import LEAST_DICE
+from scansmith.studies.report.convergence import convergence_note
 from scansmith.studies.report.help import deciding, overall, sentence
 
 HELPS = {
@@ -97,6 +98,7 @@ def _cautions(study: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> li
             f"{len(rows)} arms were compared, and nothing was corrected for that: the more arms, "
             "the likelier one of them wins by chance."
         )
+    notes.append(convergence_note(study["convergence"]))
     reference = study["arms"][study["reference"]]["dice"]
     mean = reference[study["measure"]]["mean"] if reference else None
     if mean is not None and mean < LEAST_DICE:

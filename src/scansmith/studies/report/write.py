@@ -26,6 +26,7 @@ from scansmith.evaluate.spread import LEVEL, RESAMPLES
 from scansmith.io.atomic import write_bytes
 from scansmith.scan import SettingsError
 from scansmith.studies.downstream_report import MARGIN, Found, sd_over_seeds
+from scansmith.studies.report.convergence import convergence_of
 from scansmith.studies.report.help import help_of, judged_arms
 from scansmith.studies.report.parts import Reader
 from scansmith.studies.report.verdicts import faithful_word, verdicts
@@ -154,6 +155,7 @@ def _study(folder: Path, results: Mapping[str, Any], spec: Spec, scores: Found) 
         "protocols": {protocol: facts},
         "arms": arms,
         "help": [help_of(spec, scores, name) for name in judged_arms(spec)],
+        "convergence": convergence_of(spec, scores),
         "generators": list(spec.generators),
         "not_judged": _not_judged(spec, results),
         "spec": _without_folders(results["spec"]),

@@ -1,0 +1,56 @@
+"""Had the segmenters converged? What longer training brings where real scans alone are learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scansmith.evaluate.overlap import MEAN
+from scansmith.studies.downstream_report import Found, paired
+from scansmith.studies.report.help import difference
+from scansmith.studies.spec import Spec
+
+_LONGER = 1.5
+"""An arm is longer than another if it took so many times its steps, or more (our convention)."""
+
+
+def convergence_of(spec: Spec, found: Found) -> dict[str, Any] | None:
+    """The two longest of the arms of real scans that differ in nothing but their steps.
+
+    Returns:
+        longer, shorter, steps of both, above (longer minus shorter) and each_seed; None: there are
+        no two such arms, or a cell of one failed.
+    """
+    steps, strongest = spec.relative_steps, spec.arms[spec.classical or spec.reference]
+    alike = strongest.model_dump(exclude={"times"})
+    names = sorted(
+        (name for name, arm in spec.arms.items() if arm.model_dump(exclude={"times"}) == alike),
+        key=lambda name: steps[name],
+    )
+    longer = names[-1]
+    shorter = [name for name in names if steps[longer] >= _LONGER * steps[name]]
+    told = paired(found[longer], found[shorter[-1]], longer) if shorter else None
+    if told is None or strongest.synthetic:
+        return None
+    return {
+        "longer": longer,
+        "shorter": shorter[-1],
+        "steps": [steps[longer], steps[shorter[-1]]],
+        "above": told["above"][MEAN],
+        "each_seed": told["each seed"],
+    }
+
+
+def convergence_note(told: dict[str, Any] | None) -> str:
+    """The same for people: a difference that shorter training shows may not be there in longer."""
+    if told is None:
+        return (
+            "Nothing here says whether the segmenters had converged, and longer training may "
+            "change every verdict. An arm such as “half as long: {times: 0.5}” would tell."
+        )
+    compared = f"“{told['longer']}” against “{told['shorter']}”: {difference(told)}"
+    if (told["above"].get("interval") or [0])[0] > 0:
+        return (
+            f"The segmenters had not converged when the shorter of these ended ({compared}). "
+            "Longer training may change every verdict: give more steps (--set steps=N)."
+        )
+    return f"More steps brought real scans alone nothing that can be told from chance ({compared})."
