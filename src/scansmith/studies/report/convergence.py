@@ -1,4 +1,4 @@
-"""Had the segmenters converged? What longer training brings where real scans alone are learned."""
+"""Had the segmenters converged? What longer training brings those of real scans alone."""
 
 from __future__ import annotations
 
