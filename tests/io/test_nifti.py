@@ -86,6 +86,16 @@ def test_a_half_turn_is_written_with_one_sign(tmp_path: Path, noise: float) -> N
     np.testing.assert_allclose(header.get_qform(), AFFINE, atol=1e-6)
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-17, -1e-17])
+def test_a_half_turn_round_a_diagonal_has_one_sign_too(tmp_path: Path, noise: float) -> None:
+    # Round u = (1, -1, 0) / sqrt 2: 2 u u^T - 1; the quaternion is (0, u), b above 0.
+    turn = [[noise, -1, noise, 5], [-1, -noise, 0, 6], [0, noise, -1, 7], [0, 0, 0, 1.0]]
+    header = nib.load(write_nifti(tmp_path / "a.nii", _volume(), np.array(turn))).header
+    quaternion = [header["quatern_b"], header["quatern_c"], header["quatern_d"]]
+    np.testing.assert_allclose(quaternion, [0.5**0.5, -(0.5**0.5), 0], atol=1e-6)
+    np.testing.assert_allclose(header.get_qform(), turn, atol=1e-5)
+
+
 def test_any_other_turn_keeps_its_sign(tmp_path: Path) -> None:
     # By 190 degrees round the first axis: a half turn and ten degrees, cos 190 = -cos 10.
     cos, sin = np.cos(np.deg2rad(190)), np.sin(np.deg2rad(190))

@@ -15,7 +15,7 @@ from scansmith.data.phantom import write_phantoms
 from scansmith.evaluate.overlap import dice
 from scansmith.scan import RunError, ScansmithError, SettingsError
 from scansmith.studies import downstream
-from scansmith.studies.downstream import Downstream, Place
+from scansmith.studies.downstream import Downstream, Place, run_cells
 from scansmith.studies.downstream_report import as_markdown, summarise, verdict
 from scansmith.studies.run import run_study
 from scansmith.studies.spec import (
@@ -178,6 +178,23 @@ def test_a_study_of_which_no_cell_was_finished_writes_no_answer(hearts, tmp_path
     with pytest.raises(RunError, match=r"no cell could be finished\.\nreal, seed 0: RuntimeError"):
         run_study(spec, hearts / "raw", tmp_path, seeds=(0,), tell=lambda line: None)
     assert not (tmp_path / "results.json").exists()
+
+
+def test_what_a_killed_seed_had_finished_counts(hearts, done, monkeypatch):
+    place = Place(find_spec(str(hearts / "tiny.yaml")), hearts / "raw", hearts / "out")
+
+    def second_killed(work, place, seeds, jobs):
+        return [work(place, seeds[0]), *[None] * (len(seeds) - 1)]
+
+    monkeypatch.setattr(downstream, "each_seed", second_killed)
+    found, problems = run_cells(place, (0, 1, 7), jobs=2, tell=lambda line: None)
+    assert [problem.partition(":")[0] for problem in problems] == ["seed 1", "seed 7"]
+    whole, _ = run_cells(place, (0,), tell=lambda line: None)
+    for name in place.spec.arms:
+        assert found[name][0] == whole[name][0]
+        kept = json.loads((hearts / "out" / "cells" / f"{name}-seed1.json").read_text())["scores"]
+        assert found[name][1].keys() == kept.keys()
+        assert found[name][2] is None  # of which there was nothing
 
 
 @pytest.mark.parametrize(

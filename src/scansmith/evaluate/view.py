@@ -78,19 +78,19 @@ def share(
     problems, notes = [], []
     both = tuple(m for m in modalities[0] if m in modalities[1])
     if not both:
-        found = f"the real set has {_listed(modalities[0])}, the synthetic {_listed(modalities[1])}"
+        found = f"the real set has {listed(modalities[0])}, the synthetic {listed(modalities[1])}"
         problems.append(Problem("modalities", "modality", found, "Compare sets of one modality"))
     names = [table.structures[1:] for table in tables]
     common = tuple(name for name in names[0] if name in names[1])
     if all(names) and not common:
-        found = f"the real set labels {_listed(names[0])}, the synthetic {_listed(names[1])}"
+        found = f"the real set labels {listed(names[0])}, the synthetic {listed(names[1])}"
         remedy = "Name the same structures alike in the labels.json beside each set"
         problems.append(Problem("labels", "structure", found, remedy))
     for what, pair, kept in (("modality", modalities, both), ("structure", names, common)):
         for side, own in zip(("real", "synthetic"), pair, strict=True):
             lone = [name for name in own if name not in kept]
             if lone:
-                notes.append(f"Only the {side} set has {what} {_listed(lone)}: not compared.")
+                notes.append(f"Only the {side} set has {what} {listed(lone)}: not compared.")
     indices, chosen_by = _lesion(("background", *common), lesion, problems)
     if problems:
         raise DataError(problems)
@@ -160,8 +160,8 @@ def _lesion(
         wanted = [standard_name(name) for name in lesion]
         missing = [name for name in wanted if name not in structures[1:]]
         if missing:
-            found = f"no structure {_listed(missing)} in both sets"
-            remedy = f"Choose among {_listed(structures[1:])}"
+            found = f"no structure {listed(missing)} in both sets"
+            remedy = f"Choose among {listed(structures[1:])}"
             problems.append(Problem("lesion", "structure", found, remedy))
             return (), ""
         return tuple(structures.index(name) for name in wanted), "names given"
@@ -171,5 +171,6 @@ def _lesion(
     return tuple(range(1, len(structures))), "any label"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names as part of a sentence."""
     return ", ".join(names) if names else "nothing"

@@ -93,7 +93,7 @@ def _settle_quaternion(header: nib.Nifti1Header) -> None:
     """
     names = ("quatern_b", "quatern_c", "quatern_d")
     vector = np.round([float(header[name]) for name in names], 7) + 0.0
-    if abs(vector @ vector - 1) < _HALF_TURN and vector[np.argmax(np.abs(vector))] < 0:
+    if abs(vector @ vector - 1) < _HALF_TURN and vector[np.flatnonzero(vector)[0]] < 0:
         vector = -vector + 0.0
     for name, value in zip(names, vector, strict=True):
         header[name] = value

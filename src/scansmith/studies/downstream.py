@@ -62,23 +62,15 @@ class Downstream:
     @cached_property
     def test(self) -> list[Case]:
         """The real cases to be tested on."""
-        found = real_cases(self.opened, "test")
-        if not found:
-            raise DataError(
-                f"{self.opened.path}: no labelled case in the test split, on which segmenters are "
-                "compared. Give data.split a share for it (--data-set data.split=0.8,0,0.2)."
-            )
-        return found
+        return tested(self.opened)
 
     def check(self) -> None:
         """Refuse what would let every arm fail, before anything is trained.
 
         Raises:
-            DataError: nobody to test on.
             SettingsError: structures are named that there are not.
             RunError: the folder holds cells or runs of another study.
         """
-        assert self.test
         self._favour()
         for name in self.spec.arms:
             self.is_done(name)
@@ -238,6 +230,17 @@ class Downstream:
         }
 
 
+def tested(store: Store) -> list[Case]:
+    """The real cases that segmenters are tested on. Raises DataError if there are none."""
+    found = real_cases(store, "test")
+    if not found:
+        raise DataError(
+            f"{store.path}: no labelled case in the test split, on which segmenters are compared. "
+            "Give data.split a share for it (--data-set data.split=0.8,0,0.2)."
+        )
+    return found
+
+
 def run_cells(
     place: Place[Spec], seeds: Sequence[int], jobs: int = 1, tell: Tell = print
 ) -> tuple[dict[str, list[Scores | None]], list[str]]:
@@ -248,7 +251,9 @@ def run_cells(
     Returns:
         arm -> scores under each seed, None where a cell failed; and what went wrong.
     Raises:
-        RunError: no cell at all could be finished.
+        DataError: nobody to test on.
+        SettingsError: structures are named that there are not.
+        RunError: the folder holds another study, or no cell at all could be finished.
     """
     for name in ("", *place.spec.generators):
         note = place.store(name).cut_note  # prepared before the processes, which would all write it
@@ -257,6 +262,7 @@ def run_cells(
     for name in place.spec.sets:
         with suppress(ScansmithError):  # told by the arms that need it
             place.store_of(name)
+    tested(place.store())
     for seed in seeds:
         Downstream(place, seed).check()
     done = [

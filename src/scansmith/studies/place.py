@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
@@ -153,9 +153,11 @@ def each_seed(
 def _pooled(
     work: Callable[[Place[S], int], R], place: Place[S], seeds: Sequence[int], jobs: int
 ) -> dict[int, R]:
-    done = dict[int, R]()
+    done, futures = dict[int, R](), dict[int, Future[R]]()
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = {seed: pool.submit(work, place, seed) for seed in seeds}
+        for seed in seeds:
+            with suppress(BrokenProcessPool):
+                futures[seed] = pool.submit(work, place, seed)
     for seed, future in futures.items():
         with suppress(BrokenProcessPool):
             done[seed] = future.result()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scansmith.evaluate.privacy.lines import LEAST, Line, Sides
-from scansmith.evaluate.view import Shared, lesion_indices
+from scansmith.evaluate.view import Shared, lesion_indices, listed
 
-REMEDY = "Name structures alike in the labels.json beside each set, or choose with --lesion."
+_REMEDY = "Name structures alike in the labels.json beside each set, or choose with --lesion."
 
 
 def lesions_uncompared(
@@ -26,10 +26,10 @@ def lesions_uncompared(
             return [], [
                 "The synthetic set has no labels: whole images alone were compared, no lesions."
             ]
-        sets = f"synthetic set {_listed(made)}, hold-out set {_listed(held_out)}"
+        sets = f"synthetic set {listed(made)}, hold-out set {listed(held_out)}"
         return [
-            f"The training set labels {_listed(train)}, but not all sets do ({sets}): what of a "
-            f"lesion was copied cannot be told. {REMEDY}"
+            f"The training set labels {listed(train)}, but not all sets do ({sets}): what of a "
+            f"lesion was copied cannot be told. {_REMEDY}"
         ], []
     if not compared or "lesion" in {line.name for line in lines}:
         return [], []
@@ -46,7 +46,3 @@ def lesions_uncompared(
         f"Lesions were not compared: {len(shown[0])} training patients, {len(shown[1])} hold-out "
         f"patients and {there} synthetic cases show one, and {LEAST} of each are needed."
     ], []
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) or "nothing"

@@ -28,8 +28,10 @@ def convergence_of(spec: Spec, found: Found) -> dict[str, Any] | None:
     )
     longer = names[-1]
     shorter = [name for name in names if steps[longer] >= _LONGER * steps[name]]
-    told = paired(found[longer], found[shorter[-1]], longer) if shorter else None
-    if told is None or strongest.synthetic:
+    if strongest.synthetic or not shorter:
+        return None
+    told = paired(found[longer], found[shorter[-1]], longer)
+    if told is None:
         return None
     return {
         "longer": longer,
