@@ -216,6 +216,20 @@ class Spec(Study):
         return found
 
     @property
+    def relative_exposure(self) -> dict[str, float]:
+        """How often each arm sees each of its real samples, where an arm of these alone is 1."""
+        found = dict.fromkeys(self.arms, 0.0)
+        for name, arm in self.arms.items():
+            if not arm.real:
+                continue
+            pool = arm.real + arm.enhanced
+            share = pool / (pool + arm.synthetic)
+            if arm.synthetic and arm.order != "random" and arm.schedule == "90:10":
+                share = 0.9 if arm.order == "real-first" else 0.1
+            found[name] = self.relative_steps[name] * share / pool
+        return found
+
+    @property
     def makers(self) -> dict[str, list[str]]:
         """Who makes synthetic samples -> the arms that take them."""
         found: dict[str, list[str]] = {}

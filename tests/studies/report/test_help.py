@@ -77,6 +77,39 @@ def test_a_twin_without_augmentation_is_none_of_an_arm_with_it():
     assert found["why"] == "longer"
 
 
+def test_an_arm_that_saw_each_real_scan_as_often_is_told_and_decides_nothing():
+    # one to one at equal steps: every real scan is seen half as often
+    spec = study(hold="iterations", half=Arm(times=0.5), other=Arm(times=0.5, augment=False))
+    assert spec.relative_exposure == {"real": 1, "both": 0.5, "half": 0.5, "other": 0.5}
+    found = told(spec, both=above(0, 0, 0, 0), half=above(-0.1, -0.1, -0.1, -0.1))
+    assert [(row["role"], row["against"]) for row in found["comparisons"]] == [
+        ("reference", "real"),
+        ("as often", "half"),
+    ]
+    assert (found["word"], found["why"]) == ("no evidence", "chance")
+    assert "seen as often, against “half”: +0.100 Dice" in sentence(found)
+    assert deciding([found]).startswith("“both” against “real”")
+    undone = told(spec, both=above(0.1, 0.1, 0.1, 0.1), half=[None])
+    assert undone["word"] == "helps"
+    assert "as often" not in sentence(undone)
+
+
+def test_how_often_a_real_scan_is_seen():
+    """Draws of a pool over its size: at 90:10, nine tenths of them go through what comes first."""
+    third = Arm(synthetic=3, by="gan")
+    late = Arm(real=0.1, synthetic=1, by="gan", order="synthetic-first", schedule="90:10")
+    copies = Arm(enhanced=1)
+    alone = Arm(real=0, synthetic=1, by="gan")
+    spec = study(hold="iterations", third=third, late=late, copies=copies, alone=alone)
+    seen = spec.relative_exposure
+    assert seen["third"] == pytest.approx(1 / 4)
+    assert seen["late"] == pytest.approx(0.1 / 0.1)
+    assert seen["copies"] == pytest.approx(1 / 2)
+    assert seen["alone"] == 0
+    kept = study(hold="real", third=third).relative_exposure
+    assert kept == {"real": 1, "both": 1, "third": 1}
+
+
 def test_it_harms_where_it_is_worse_than_any_arm_of_real_scans():
     worse = told(study(), both=above(-0.1, -0.1, -0.1, -0.1))
     assert (worse["word"], worse["why"]) == ("harms", "harmed")

@@ -5,6 +5,9 @@ or because what stands beside it is weak. So it is compared with all that learne
 alone: the reference, classical augmentation and, where these trained more briefly, a twin that
 trained as long. It *helps* if it is better than each of these and one of them trained as long; it
 *harms* if it is worse than any of them; else there is *no evidence*.
+
+At equal steps synthetic samples take the place of real ones, which are seen less often. An arm of
+real scans that trained more briefly and saw each as often is told besides, and decides nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from scansmith.studies.spec import AS_LONG, BASELINES, Arm, Spec
 from scansmith.studies.tables import signed
 
 Comparison = dict[str, Any]
+DECIDING = ("reference", "classical", "twin")
+"""Roles of the arms that a verdict rests on."""
 
 
 def judged_arms(spec: Spec) -> list[str]:
@@ -47,6 +52,22 @@ def twin_of(spec: Spec, name: str) -> str | None:
     return min(found)[1] if found else None
 
 
+def as_often(spec: Spec, name: str) -> str | None:
+    """The arm of real samples alone that saw each of them as often, if it is none of the others."""
+    seen, arm = spec.relative_exposure, spec.arms[name]
+    alike = (arm.real, arm.enhanced, arm.augment, arm.showing)
+    found = [
+        other
+        for other, told in spec.arms.items()
+        if not told.synthetic
+        and (told.real, told.enhanced, told.augment, told.showing) == alike
+        and seen[name] > 0
+        and AS_LONG <= seen[other] / seen[name] <= 1 / AS_LONG
+        and other not in _others(spec, name).values()
+    ]
+    return found[0] if found else None
+
+
 def help_of(spec: Spec, found: Found, name: str) -> dict[str, Any]:
     """The verdict on one arm.
 
@@ -54,17 +75,20 @@ def help_of(spec: Spec, found: Found, name: str) -> dict[str, Any]:
         found: every arm's test scores under each seed.
     Returns:
         word ("helps", "harms", "no evidence" or None), why, question ("added" to the real scans, or
-        "instead" of some), steps, and comparisons: against, role, above, each_seed, verdict, steps.
+        "instead" of some), steps, and comparisons: against, role (one of `DECIDING`, "as often" or
+        "baseline"), above, each_seed, verdict, steps.
     """
     steps = spec.relative_steps
     rows = [
         _compared(found, name, other, role, steps[other])
         for role, other in _others(spec, name).items()
     ]
+    if other := as_often(spec, name):
+        rows.append(_compared(found, name, other, "as often", steps[other]))
     rows += [
         _compared(found, name, other, "baseline", steps[other]) for other in _baselines(spec, name)
     ]
-    word, why = judge([row for row in rows if row["role"] != "baseline"], steps[name])
+    word, why = judge([row for row in rows if row["role"] in DECIDING], steps[name])
     instead = spec.arms[name].real < spec.arms[spec.reference].real
     return {
         "arm": name,
@@ -124,7 +148,7 @@ def deciding(rows: Sequence[Mapping[str, Any]]) -> str:
     word = overall(rows)
     arms = []
     for told in _asked(rows):
-        there = [row for row in told["comparisons"] if row["role"] != "baseline" and _bound(row)]
+        there = [row for row in told["comparisons"] if row["role"] in DECIDING and _bound(row)]
         if told["word"] == word and there:
             arms.append((told["arm"], min(there, key=lambda row: row["above"]["interval"][0])))
     if not arms:
@@ -198,7 +222,7 @@ def difference(row: Comparison) -> str:
 
 def sentence(told: Mapping[str, Any]) -> str:
     """The verdict on an arm, for people."""
-    rows = {row["role"]: row for row in told["comparisons"] if row["role"] != "baseline"}
+    rows = {row["role"]: row for row in told["comparisons"] if row["role"] in DECIDING}
     name = f"“{told['arm']}”" + (", instead of real scans" * (told["question"] == "instead"))
     if told["word"] is None:
         return f"{name}: no verdict, because a cell that it is compared by was not done."
@@ -214,6 +238,11 @@ def sentence(told: Mapping[str, Any]) -> str:
         "chance": _chance(list(rows.values())),
     }[told["why"]]
     text = f"{name}: {lead} ({'; '.join(parts)})."
+    text += "".join(
+        f" With each real sample seen as often, against “{row['against']}”: {difference(row)}."
+        for row in told["comparisons"]
+        if row["role"] == "as often" and row["above"]
+    )
     if told["word"] == "helps":
         text += _beside_baselines(told)
     return text

@@ -34,6 +34,7 @@ ROLES = {
     "reference": "the reference",
     "classical": "classical augmentation",
     "twin": "real scans, trained as long",
+    "as often": "real scans, each seen as often",
     "baseline": "needs no generator",
 }
 
