@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from scansmith.data.phantom import write_phantoms
+from scansmith.data.store import Store
 from scansmith.scan import Batch, RunError, SettingsError
 from scansmith.workflow import load_run, method_settings, prepare, train
 
@@ -34,6 +35,17 @@ def test_training_takes_the_data_settings_of_the_store(run):
     settings = json.loads((run / "run.json").read_text())["settings"]
     assert settings["data"]["size"] == [32, 32]
     assert settings["data"]["seed"] == 3
+
+
+def test_training_knows_the_spacing_of_the_samples(store, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        "scansmith.workflow.fit", lambda *_, spacing_mm, **__: told.append(spacing_mm)
+    )
+    opened = Store.open(store)
+    train("magan", store, tmp_path / "run", sets=SHORT)
+    assert told == [opened.spacing_mm]
+    assert opened.spacing_mm[0] > 0
 
 
 def test_a_data_setting_that_contradicts_the_store_is_refused(store, tmp_path):

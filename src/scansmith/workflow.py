@@ -140,6 +140,7 @@ def train(
         Path(out),
         settings.train,
         record=record,
+        spacing_mm=opened.spacing_mm,
         resume=resume,
         validate=_validator(held_out) if held_out else None,
         panels=lambda played: _panels(played, shown),

@@ -235,6 +235,7 @@ def test_a_resized_scan_tells_its_true_spacing(livers, tmp_path, recipe):
     # 16 x 1.0 mm by 12 x 2.0 mm: W rules, 24 mm onto 6 pixels
     np.testing.assert_allclose(case.grid_mm, (5, 4, 4), rtol=0.01)
     assert case.spacing_mm == case.grid_mm[1:]
+    assert store.spacing_mm == case.spacing_mm  # all scans are alike
     scan = store.scan("liver_0", *store.volume("liver_0"))
     np.testing.assert_allclose(scan.spacing_mm, (4, 4, 5), rtol=0.01)
 

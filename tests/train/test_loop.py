@@ -263,6 +263,24 @@ def test_samples_are_augmented_with_their_labels_if_asked(tmp_path: Path) -> Non
         assert set(seen[:, 0, 0].tolist()) == ({0, 2} if asked else {0})
 
 
+def test_a_turn_in_training_keeps_shapes_on_uneven_spacing(tmp_path: Path) -> None:
+    """A disk of 24 mm, 24 rows and 8 columns of 3 mm, is one however it is turned."""
+    rows, columns = torch.meshgrid(torch.arange(-20, 21), torch.arange(-7, 8), indexing="ij")
+    disk = (rows**2 + (3 * columns) ** 2 <= 12**2).long().repeat(4, 1, 1)
+    drawn = {"labelled": Batch(disk[:, None].float(), disk, ("a", "b", "c", "d"))}
+    turn = Augmentation(moved=1, degrees=90, scale=0, shift=0, bend=0, gain=0, offset=0, noise=0)
+    heights = {}
+    for name, spacing in (("told", (1.0, 3.0)), ("not told", ())):
+        game = Watcher()
+        with_turns = settings(steps=5, augment=turn)
+        fit(game, lambda _: drawn, tmp_path / name, with_turns, record={}, spacing_mm=spacing)
+        seen = torch.cat([samples.labels for samples in game.seen])
+        heights[name] = seen.any(dim=2).sum(dim=1)
+    assert heights["told"].min() >= 20  # half a column of 3 mm on either side
+    assert heights["told"].max() <= 28
+    assert heights["not told"].min() < 18
+
+
 def test_the_seed_decides(tiny: ModuleType, tmp_path: Path) -> None:
     short = tiny.SETTINGS.model_copy(update={"steps": 2})
     other = short.model_copy(update={"seed": 6})

@@ -196,6 +196,12 @@ class Store:
         return tuple(n for n, case in self.cases.items() if split in (case.split, "all"))
 
     @property
+    def spacing_mm(self) -> tuple[float, ...]:
+        """Millimetres of one step along *S, the median over the cases."""
+        steps = np.median([case.spacing_mm for case in self.cases.values()], axis=0)
+        return tuple(float(step) for step in steps)
+
+    @property
     def cut_labels(self) -> dict[str, float]:
         """Cases of which the grid leaves less than 95 % of the labelled volume -> that share."""
         kept = {name: case.labels_kept for name, case in self.cases.items()}

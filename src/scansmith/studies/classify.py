@@ -126,7 +126,7 @@ class Classifiers:
                 steps=self.asked.steps,
                 seed=seed,
                 augment=self.asked.augmentation,
-                spacing_mm=next(iter(self.store.cases.values())).spacing_mm,
+                spacing_mm=self.store.spacing_mm,
                 numbers=self.asked.numbers,
                 run=run,
                 record=record,

@@ -145,7 +145,7 @@ class Downstream:
             steps=steps,
             seed=self.seed,
             augment=told.augmentation if arm.augment else False,
-            spacing_mm=next(iter(self.opened.cases.values())).spacing_mm,
+            spacing_mm=self.opened.spacing_mm,
             numbers=told.numbers,
             run=self.place.out / "segmenters" / file_name(f"{name} seed{self.seed}"),
             record=self.record(name),
@@ -205,7 +205,7 @@ class Downstream:
     def _sources(self, mix: Mix, real: Labelled, made: Labelled) -> dict[Any, Labelled]:
         found = {"real": real, "synthetic": made}
         if mix.sizes["enhanced"]:
-            spacing = next(iter(self.opened.cases.values())).spacing_mm
+            spacing = self.opened.spacing_mm
             found["enhanced"] = enhanced(real, mix, self.spec.segmenters.augmentation, spacing)
         return found
 

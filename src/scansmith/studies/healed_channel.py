@@ -107,7 +107,7 @@ class Study:
             steps=asked.steps,
             seed=seed,
             augment=asked.augmentation,
-            spacing_mm=next(iter(store.cases.values())).spacing_mm,
+            spacing_mm=store.spacing_mm,
             numbers=asked.numbers,
             run=self.folds.out / "segmenters" / file_name(name),
             record=record,

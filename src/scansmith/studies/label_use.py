@@ -142,7 +142,7 @@ class Study:
             steps=self.asked.steps,
             seed=seed,
             augment=self.asked.augmentation,
-            spacing_mm=next(iter(self.store.cases.values())).spacing_mm,
+            spacing_mm=self.store.spacing_mm,
             numbers=self.asked.numbers,
             run=self.out / "segmenters" / file_name(f"{arm} seed{seed}"),
             record=self._record(arm, seed),

@@ -168,7 +168,7 @@ def judged(out: Path, asked: Training, sample: Callable[[], Sample], view: View)
             steps=asked.steps,
             seed=asked.seed,
             augment=asked.augmentation or False,
-            spacing_mm=next(iter(asked.fold.store.cases.values())).spacing_mm,
+            spacing_mm=asked.fold.store.spacing_mm,
             numbers=asked.numbers,
             run=out / "classifiers" / file_name(asked.name),
             record=asked.record(),

@@ -76,7 +76,7 @@ class Makers:
             return [] if turn else self._on_disk(by)
         if by == COPIES:
             names = self.store.facts.structures
-            spacing = next(iter(self.store.cases.values())).spacing_mm
+            spacing = self.store.spacing_mm
             copies = CarveMix.named(names, self.spec.lesion, self.spec.organ, spacing)
             return copies.cases(self.real, 1, self.seed, after=turn)
         structures = len(self.store.facts.structures)

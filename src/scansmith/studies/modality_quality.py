@@ -56,7 +56,7 @@ def segmenters(store: Store, out: Path, asked: Asked) -> ModalitySegmenters:
         structures=structures,
         steps=asked.steps,
         seed=asked.seed,
-        spacing_mm=next(iter(store.cases.values())).spacing_mm,
+        spacing_mm=store.spacing_mm,
         numbers=asked.numbers,
         run=out / "segmenters",
         record={"store": store.facts.fingerprint, "batch": asked.batch},

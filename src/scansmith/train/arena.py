@@ -33,8 +33,15 @@ class Side:
 class Arena:
     """A game in training: `step` moves it on, `tensors` and `restore` are its whole state."""
 
-    def __init__(self, game: Game, settings: TrainSettings, device: torch.device):
+    def __init__(
+        self,
+        game: Game,
+        settings: TrainSettings,
+        device: torch.device,
+        spacing_mm: Sequence[float] = (),
+    ):
         self.game, self.settings, self.device = game.to(device), settings, device
+        self.spacing_mm = spacing_mm
         self.players = game.players()
         self.sides = [self._side(player) for player in self.players]
         self.groups = list(game.pools)
@@ -79,7 +86,9 @@ class Arena:
     def _drawn(self, samples: Batch) -> Batch:
         """What is learned from: on the device, moved and relit as the settings say."""
         placed = _placed(samples, self.device)
-        image, labels = augmented(placed.image, placed.labels, self.settings.augment)
+        image, labels = augmented(
+            placed.image, placed.labels, self.settings.augment, self.spacing_mm
+        )
         return Batch(image, labels, placed.cases, placed.samples)
 
     def _learn(self, side: Side, scene: Scene, keep_graph: bool) -> Terms:

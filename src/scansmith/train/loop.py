@@ -8,7 +8,7 @@ of threads, bit for bit as one that was never interrupted.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ def fit(
     settings: TrainSettings,
     *,
     record: Mapping[str, Any],
+    spacing_mm: Sequence[float] = (),
     resume: bool = False,
     validate: Validate | None = None,
     panels: Panels | None = None,
@@ -53,6 +54,8 @@ def fit(
     Args:
         batches: the samples of a step (1, 2, ...); a function of the step alone.
         record: what the run is made from, for run.json; resuming compares it.
+        spacing_mm: one step along each axis of the samples, so that turning them in training
+            keeps shapes; (): all alike.
         resume: go on from the last checkpoint; a fresh folder starts from nothing.
         validate: metrics of the game; the first decides what is best, lower is better.
         panels: pictures for sample grids, title -> (B, C, *S) images or (B, *S) labels.
@@ -67,7 +70,7 @@ def fit(
     device = choose_device(settings.device)
     with held(run), training_conditions(device, settings.threads) as threads:
         start = open_run(run, record, settings, threads, resume)
-        arena = Arena(game, settings, device)
+        arena = Arena(game, settings, device, spacing_mm)
         if start is None:
             start = arena.progress(Progress(step=0, threads=threads))
             checkpoint.save(run, "step", arena.tensors(), start)
