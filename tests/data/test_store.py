@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -238,6 +239,15 @@ def test_a_resized_scan_tells_its_true_spacing(livers, tmp_path, recipe):
     assert store.spacing_mm == case.spacing_mm  # all scans are alike
     scan = store.scan("liver_0", *store.volume("liver_0"))
     np.testing.assert_allclose(scan.spacing_mm, (4, 4, 5), rtol=0.01)
+
+
+def test_one_odd_scan_does_not_decide_the_spacing(livers, tmp_path, recipe):
+    store = prepare(livers, tmp_path / "s", recipe(), workers=1)
+    first = next(iter(store.cases))
+    usual = store.cases[first].spacing_mm
+    assert len(store.cases) > 2
+    store.cases[first] = replace(store.cases[first], grid_mm=(9.0, 9.0, 9.0))
+    assert store.spacing_mm == usual
 
 
 def test_a_scan_is_written_in_the_data_sets_own_values(folder, tmp_path, recipe):

@@ -47,6 +47,7 @@ structure's mean with noise, and SynthSeg-style contrasts (extra `bench`)."""
 LABEL_MSE, LABEL_DICE = LABEL_VALUES = "label MSE", "label Dice"
 """Measures of label numbers, which registered multimodal's tables have."""
 
+_MANY = 10_000  # samples of which shares are counted out
 AS_LONG = 0.95
 """An arm trained as long as another if it took this share of its steps or more."""
 
@@ -219,14 +220,10 @@ class Spec(Study):
     def relative_exposure(self) -> dict[str, float]:
         """How often each arm sees each of its real samples, where an arm of these alone is 1."""
         found = dict.fromkeys(self.arms, 0.0)
-        for name, arm in self.arms.items():
-            if not arm.real:
-                continue
-            pool = arm.real + arm.enhanced
-            share = pool / (pool + arm.synthetic)
-            if arm.synthetic and arm.order != "random" and arm.schedule == "90:10":
-                share = 0.9 if arm.order == "real-first" else 0.1
-            found[name] = self.relative_steps[name] * share / pool
+        for name, steps in self.relative_steps.items():
+            if self.arms[name].real:
+                mix = self.arms[name].plan.mix(_MANY, max(1, round(_MANY * steps)), seed=0)
+                found[name] = mix.drawn["real"] / mix.sizes["real"]
         return found
 
     @property

@@ -40,6 +40,8 @@ def test_it_helps_where_it_beats_real_scans_that_trained_as_long():
     assert spec.relative_steps == {"real": 1, "both": 2, "longer": 2}
     found = told(spec, both=above(0.1, 0.1, 0.1, 0.1), longer=above(0.01, 0.01, 0.01, 0.01))
     assert (found["word"], found["why"]) == ("helps", "beaten")
+    # the reference saw each real scan as often, and is not told a second time for it
+    assert [row["role"] for row in found["comparisons"]] == ["reference", "twin"]
     twin = found["comparisons"][1]
     assert (twin["role"], twin["against"]) == ("twin", "longer")
     assert twin["above"]["mean"] == pytest.approx(0.09)

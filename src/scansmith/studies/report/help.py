@@ -55,15 +55,17 @@ def twin_of(spec: Spec, name: str) -> str | None:
 def as_often(spec: Spec, name: str) -> str | None:
     """The arm of real samples alone that saw each of them as often, if it is none of the others."""
     seen, arm = spec.relative_exposure, spec.arms[name]
+    if not seen[name]:
+        return None
     alike = (arm.real, arm.enhanced, arm.augment, arm.showing)
+    compared = _others(spec, name).values()
     found = [
         other
         for other, told in spec.arms.items()
         if not told.synthetic
         and (told.real, told.enhanced, told.augment, told.showing) == alike
-        and seen[name] > 0
         and AS_LONG <= seen[other] / seen[name] <= 1 / AS_LONG
-        and other not in _others(spec, name).values()
+        and other not in compared
     ]
     return found[0] if found else None
 
