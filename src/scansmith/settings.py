@@ -63,7 +63,9 @@ class TrainSettings(Section):
     batch: int = number(1, "samples in a step", gt=0)
     seed: int = number(0, "seed of everything random in training", ge=0)
     device: str = number("auto", "cpu, cuda, cuda:1, ...; auto: cuda when there is one")
-    precision: Literal["fp32", "bf16"] = number("fp32", "bf16 runs the networks in autocast")
+    precision: Literal["fp32", "bf16"] = number(
+        "fp32", "bf16: autocast; slow on CPUs that lack its instructions"
+    )
     threads: int = number(0, "CPU threads; 0 leaves PyTorch's choice", ge=0)
     clip_norm: float = number(0.0, "largest gradient norm of a player; 0: no clipping", ge=0)
     ema: float = number(0.0, "decay of averaged generator weights; 0: none", ge=0, lt=1)

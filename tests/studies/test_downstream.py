@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from scansmith.scan import RunError, ScansmithError, SettingsError
 from scansmith.studies import downstream
 from scansmith.studies.downstream import Downstream, Place, run_cells
 from scansmith.studies.downstream_report import as_markdown, summarise, verdict
+from scansmith.studies.judge import Judging
 from scansmith.studies.run import run_study
 from scansmith.studies.spec import (
     LABEL_DICE,
@@ -101,6 +104,47 @@ def test_what_is_finished_is_not_done_again(hearts, done):
     assert again == done
 
 
+@contextmanager
+def noted(title, file):
+    """A watch that writes what it is told; picklable with its file bound, as processes ask."""
+
+    def advance(done, total, text=""):
+        with file.open("a") as lines:
+            lines.write(f"{title}: {done}/{total}\n")
+
+    yield advance
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_who_waits_is_told_how_far_everything_is(hearts, tmp_path, jobs):
+    spec = find_spec(str(hearts / "tiny.yaml"))
+    arms = {name: spec.arms[name] for name in ("real", "both")}
+    spec = spec.model_copy(update={"arms": arms, "published": Published()})
+    told, seen = [], tmp_path / "seen"
+    run_study(
+        spec, hearts / "raw", tmp_path / "out", seeds=(0, 1), jobs=jobs,
+        judging=None if jobs == 2 else Judging(cases=2, steps=2),
+        tell=told.append, watch=partial(noted, file=seen),
+    )  # fmt: skip
+    assert told == ["4 cell(s) to train: 2 arm(s) under 2 seed(s)"]
+    lines = seen.read_text().splitlines()
+    steps = spec.segmenters.steps
+    patients = len(Downstream(Place(spec, hearts / "raw", tmp_path / "out"), 0).real)
+    for seed in (0, 1):
+        shown = [line for line in lines if line.startswith(f"real, seed {seed}: ")]
+        assert shown == [f"real, seed {seed}: {n + 1}/{steps}" for n in range(steps)]
+        assert any(line.startswith(f"both, seed {seed}: ") for line in lines)
+        made = [line for line in lines if line.startswith(f"gan, seed {seed}, samples: ")]
+        assert made == [f"gan, seed {seed}, samples: {n + 1}/{patients}" for n in range(patients)]
+    titles = {line.rpartition(": ")[0] for line in lines}
+    judged = {f"gan, seed 0, {what}" for what in ("synthesize", "evaluate", "audit")}
+    assert titles & judged == (set() if jobs == 2 else judged)
+    assert {"prepare", "gan, seed 0", "gan, seed 1"} <= titles
+    again = []
+    run_study(spec, hearts / "raw", tmp_path / "out", seeds=(0, 1), tell=again.append)
+    assert again == ["4 cell(s) to train, 4 of them done before: 2 arm(s) under 2 seed(s)"]
+
+
 def test_a_cell_that_fails_is_told_and_the_others_are_done(hearts, tmp_path):
     spec = find_spec(str(hearts / "tiny.yaml"))
     arms = {"real": Arm(), "copied": Arm(synthetic=1, by="copy-paste")}
@@ -111,8 +155,9 @@ def test_a_cell_that_fails_is_told_and_the_others_are_done(hearts, tmp_path):
     found = run_study(spec, hearts / "raw", tmp_path / "out", seeds=(0,), tell=told.append)
     assert found["arms"]["real"]["dice"]["mean"]["mean"] is not None
     assert found["arms"]["copied"] == {"dice": None, "failed": 1}
-    assert told == found["problems"]
-    assert told[0].startswith("copied, seed 0: copy-paste: found gall bladder")
+    assert told[0] == "2 cell(s) to train: 2 arm(s) under 1 seed(s)"
+    assert told[1:] == found["problems"]
+    assert told[1].startswith("copied, seed 0: copy-paste: found gall bladder")
     assert "Not done:" in (tmp_path / "out" / "results.md").read_text()
 
 

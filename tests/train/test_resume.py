@@ -84,17 +84,21 @@ def test_a_run_killed_from_outside_ends_as_if_it_had_not_been(
     assert outcome(run) == whole
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_finishes_the_step_saves_it_and_says_how_to_go_on(
-    tiny: ModuleType, whole: dict[str, Any], tmp_path: Path
+    tiny: ModuleType, whole: dict[str, Any], tmp_path: Path, number: int
 ) -> None:
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+
     def interrupted(step: int) -> Any:
         if step == 10:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         return tiny.batches(step)
 
     with pytest.raises(KeyboardInterrupt, match=r"stopped after step 10 of 23.*resume"):
         tiny.train(tmp_path, batches=interrupted)
     assert checkpoint.steps(tmp_path) == [8, 10]
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
     tiny.train(tmp_path, resume=True)
     assert outcome(tmp_path) == whole
 

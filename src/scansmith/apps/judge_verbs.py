@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from scansmith.apps.options import Seed
-from scansmith.apps.progress import shown
+from scansmith.apps.progress import lines, shown
 from scansmith.scan import SettingsError
 
 judging = typer.Typer()
@@ -153,18 +154,23 @@ def study(
             "study: expected SPEC, --data and --out. For example scansmith study mm-gan/help "
             "--data MY_BRAINS --out study; the studies there are: scansmith study --list."
         )
-    run_study(
-        spec,
-        data,
-        out,
-        seeds=range(seeds),
-        jobs=jobs,
-        patients=patients,
-        data_sets=data_sets or (),
-        segmenter_sets=segmenter_sets or (),
-        judging=Judging(judge_cases, judge_seeds, judge_steps) if judge else None,
-        tell=typer.echo,
-    )
+    try:
+        run_study(
+            spec,
+            data,
+            out,
+            seeds=range(seeds),
+            jobs=jobs,
+            patients=patients,
+            data_sets=data_sets or (),
+            segmenter_sets=segmenter_sets or (),
+            judging=Judging(judge_cases, judge_seeds, judge_steps) if judge else None,
+            tell=typer.echo,
+            watch=partial(shown if jobs == 1 else lines, every_s=60.0),  # hours: fewer lines
+        )
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on with what is not finished", err=True)
+        raise typer.Exit(130) from None
     typer.echo((out / "results.md").read_text(encoding="utf-8"))
     if (out / "report.html").exists():  # an analysis has its results alone
         typer.echo(f"report in {out / 'report.html'}, numbers in {out / 'report.json'}")

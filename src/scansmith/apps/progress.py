@@ -17,15 +17,21 @@ class Advance(Protocol):
         """Show it."""
 
 
-_LINE_EVERY_S = 15.0  # a night's log stays readable, a watcher sees that it lives
+LINE_EVERY_S = 15.0  # a night's log stays readable, a watcher sees that it lives
 
 
 @contextmanager
-def shown(title: str, console: Console | None = None) -> Iterator[Advance]:
-    """Progress of one piece of long work, on the error stream: results go to the other one."""
+def shown(
+    title: str, console: Console | None = None, *, every_s: float = LINE_EVERY_S
+) -> Iterator[Advance]:
+    """Progress of one piece of long work, on the error stream: results go to the other one.
+
+    Args:
+        every_s: seconds between lines, where there is no terminal for a bar.
+    """
     console = console or Console(stderr=True)
     if not console.is_terminal:
-        with _lines(title, console) as advance:
+        with lines(title, console, every_s=every_s) as advance:
             yield advance
         return
     from rich.markup import escape
@@ -51,14 +57,18 @@ def shown(title: str, console: Console | None = None) -> Iterator[Advance]:
 
 
 @contextmanager
-def _lines(title: str, console: Console) -> Iterator[Advance]:
+def lines(
+    title: str, console: Console | None = None, *, every_s: float = LINE_EVERY_S
+) -> Iterator[Advance]:
+    """The same in lines, on a terminal as well: of pieces at once, whose bars would clash."""
+    console = console or Console(stderr=True)
     began = time.monotonic()
     last_at, last_done = began, -1
 
     def advance(done: int, total: int, text: str = "") -> None:
         nonlocal last_at, last_done
         now = time.monotonic()
-        if done == last_done or (done < total and now - last_at < _LINE_EVERY_S):
+        if done == last_done or (done < total and now - last_at < every_s):
             return
         last_at, last_done = now, done
         line = f"{title}: {done}/{total}" + (f", {text}" if text else "")

@@ -30,7 +30,9 @@ class Learning(Section):
     ema: float = number(
         0.99, "decay of the averaged weights that are used; 0: the last", ge=0, lt=1
     )
-    precision: Literal["fp32", "bf16"] = number("fp32", "of training")
+    precision: Literal["fp32", "bf16"] = number(
+        "fp32", "bf16: autocast; slow on CPUs that lack its instructions"
+    )
     device: str = number("auto", "cpu, cuda, ...; auto: cuda when there is one")
     threads: int = number(0, "CPU threads; 0 leaves PyTorch's choice", ge=0)
 

@@ -27,7 +27,8 @@ from scansmith.studies import healed_kinds
 from scansmith.studies.analysis_kinds import Job, Rows, Told
 from scansmith.studies.blinded import ReaderOptions
 from scansmith.studies.cells import attempt, file_name
-from scansmith.studies.place import Place, check_seeds, each_seed, killed
+from scansmith.studies.place import Place
+from scansmith.studies.processes import check_seeds, each_seed, killed
 from scansmith.studies.spec import Analysis
 from scansmith.studies.tables import data_line, plain, published
 from scansmith.train.checkpoint import write_json

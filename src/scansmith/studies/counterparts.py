@@ -21,7 +21,7 @@ from scansmith.synthesize.order import Order
 from scansmith.synthesize.provenance import Origin
 from scansmith.synthesize.source import Source, Sources, structure_indices
 from scansmith.synthesize.works import Works
-from scansmith.workflow import LoadedRun, load_run
+from scansmith.workflow import LoadedRun, Progress, load_run
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,12 @@ class Maker:
         return Maker(name, run, loaded, own)
 
     def edited(
-        self, multiple: int, seed: int, most: int | None = None, after: int = 0
+        self,
+        multiple: int,
+        seed: int,
+        most: int | None = None,
+        after: int = 0,
+        progress: Progress | None = None,
     ) -> list[Case]:
         """Counterparts of the training cases, each map edited once: `multiple` for each of them.
 
@@ -127,7 +132,12 @@ class Maker:
         sources = Sources(self.own, seed)
         first, count = after * len(sources), multiple * len(sources)
         numbers = range(first, first + (count if most is None else min(count, most)))
-        return [self._made(sources, sources.take(number)) for number in numbers]
+        made = []
+        for number in numbers:
+            made.append(self._made(sources, sources.take(number)))
+            if progress is not None:
+                progress(len(made), len(numbers), made[-1].case)
+        return made
 
     def reconstructed(self, cases: Sequence[Case], study: Store, seed: int) -> list[Case] | None:
         """Counterparts of cases of the study, from their labels as they are.

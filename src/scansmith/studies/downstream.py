@@ -34,7 +34,8 @@ from scansmith.studies.counterparts import Case, labelled, real_cases, told_apar
 from scansmith.studies.makers import Makers
 from scansmith.studies.mix import Mix
 from scansmith.studies.mixed import Favour, enhanced, mixed
-from scansmith.studies.place import Place, each_seed, killed
+from scansmith.studies.place import Place
+from scansmith.studies.processes import each_seed, killed
 from scansmith.studies.spec import COPIES, LABEL_DICE, LABEL_MSE, Arm, Spec
 
 Tell = Callable[[str], None]
@@ -139,17 +140,19 @@ class Downstream:
             learn = partial(train_modality_segmenters, samples, modalities=modalities)
         else:
             learn = partial(train_segmenter, samples, channels=len(modalities))
-        return learn(
-            dims=self.opened.facts.dims,
-            structures=self.structures,
-            steps=steps,
-            seed=self.seed,
-            augment=told.augmentation if arm.augment else False,
-            spacing_mm=self.opened.spacing_mm,
-            numbers=told.numbers,
-            run=self.place.out / "segmenters" / file_name(f"{name} seed{self.seed}"),
-            record=self.record(name),
-        )
+        with self.place.watched(f"{name}, seed {self.seed}") as progress:
+            return learn(
+                dims=self.opened.facts.dims,
+                structures=self.structures,
+                steps=steps,
+                seed=self.seed,
+                augment=told.augmentation if arm.augment else False,
+                spacing_mm=self.opened.spacing_mm,
+                numbers=told.numbers,
+                run=self.place.out / "segmenters" / file_name(f"{name} seed{self.seed}"),
+                record=self.record(name),
+                progress=progress,
+            )
 
     def samples(self, arm: Arm) -> tuple[Samples, int]:
         """What an arm learns from, and for how many steps."""
@@ -263,8 +266,7 @@ def run_cells(
         with suppress(ScansmithError):  # told by the arms that need it
             place.store_of(name)
     tested(place.store())
-    for seed in seeds:
-        Downstream(place, seed).check()
+    tell(_to_do(place, seeds))
     done = [
         _kept(place, seed) if found is None else found
         for seed, found in zip(seeds, each_seed(_arms, place, seeds, jobs), strict=True)
@@ -275,6 +277,17 @@ def run_cells(
     for problem in problems:
         tell(problem)
     return {name: [found[name] for found, _ in done] for name in place.spec.arms}, problems
+
+
+def _to_do(place: Place[Spec], seeds: Sequence[int]) -> str:
+    """How much there is to do, for who waits; what would let it fail is refused before."""
+    arms, done = list(place.spec.arms), 0
+    for seed in seeds:
+        study = Downstream(place, seed)
+        study.check()
+        done += sum(map(study.is_done, arms))
+    cells, before = len(arms) * len(seeds), f", {done} of them done before" if done else ""
+    return f"{cells} cell(s) to train{before}: {len(arms)} arm(s) under {len(seeds)} seed(s)"
 
 
 def _arms(place: Place[Spec], seed: int) -> tuple[dict[str, Scores | None], list[str]]:

@@ -38,6 +38,7 @@ from scansmith.studies.spec import Spec
 from scansmith.synthesize.make import synthesize
 from scansmith.synthesize.works import written_table
 from scansmith.train.checkpoint import read_json, write_json
+from scansmith.workflow import Progress
 
 LAYOUT = "nnunet"
 SETS = {"train": "train", "holdout": "test"}
@@ -121,36 +122,38 @@ def _judged(
         "cases": cases,
     }
     made = folder / "synthetic"
-    failed = _tried(
-        f"{generator}, seed {seed}, synthesize",
-        lambda: step(
-            folder / "synthesize.json",
-            record,
-            lambda: synthesize(
-                _run_of(place, generator, seed), made,
-                cases=cases, seed=seed, layout=LAYOUT, resume=made.exists(),
-            ),
+    train, holdout = (real / name for name in SETS)
+
+    def stage(what: str, work: Callable[[Progress | None], object], **more: int) -> list[str]:
+        title = f"{generator}, seed {seed}, {what}"
+
+        def watched() -> None:
+            with place.watched(title) as progress:
+                work(progress)
+
+        return _tried(title, lambda: step(folder / f"{what}.json", {**record, **more}, watched))
+
+    failed = stage(
+        "synthesize",
+        lambda progress: synthesize(
+            _run_of(place, generator, seed), made,
+            cases=cases, seed=seed, layout=LAYOUT, resume=made.exists(), progress=progress,
         ),
     )  # fmt: skip
     if failed:
         yield from failed
         return
-    train, holdout = (real / name for name in SETS)
-    yield from _tried(
-        f"{generator}, seed {seed}, evaluate",
-        lambda: step(
-            folder / "evaluate.json",
-            record | {"steps": judging.steps},
-            lambda: evaluate(
-                train, made, folder / "evaluate", faithfulness=True, steps=judging.steps
-            ),
+    yield from stage(
+        "evaluate",
+        lambda progress: evaluate(
+            train, made, folder / "evaluate",
+            faithfulness=True, steps=judging.steps, progress=progress,
         ),
-    )
-    yield from _tried(
-        f"{generator}, seed {seed}, audit",
-        lambda: step(
-            folder / "audit.json", record, lambda: audit(made, train, holdout, folder / "audit")
-        ),
+        steps=judging.steps,
+    )  # fmt: skip
+    yield from stage(
+        "audit",
+        lambda progress: audit(made, train, holdout, folder / "audit", progress=progress),
     )
 
 

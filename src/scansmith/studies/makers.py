@@ -71,7 +71,9 @@ class Makers:
     def _round(self, by: str, turn: int) -> Sequence[Case]:
         """Round 0, 1, ... of one maker."""
         if by in self.spec.generators:
-            return self.maker(by).edited(1, self.seed, after=turn)
+            maker = self.maker(by)
+            with self.place.watched(f"{by}, seed {self.seed}, samples") as progress:
+                return maker.edited(1, self.seed, after=turn, progress=progress)
         if by in self.spec.sets:
             return [] if turn else self._on_disk(by)
         if by == COPIES:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -16,10 +13,12 @@ from scansmith.scan import RunError, SettingsError
 from scansmith.studies.cells import file_name
 from scansmith.studies.spec import Spec, Study, words
 from scansmith.train.checkpoint import read_json, write_json
-from scansmith.workflow import prepare, train
+from scansmith.workflow import Progress, prepare, train
 
-R = TypeVar("R")
 S = TypeVar("S", bound=Study, covariant=True)
+
+Watch = Callable[[str], AbstractContextManager[Progress]]
+"""Title of a piece of long work -> who is told how far it is, while it lasts."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,8 @@ class Place(Generic[S]):
         data: the data set.
         patients: so many training patients; 0: all.
         extra: data settings beside the spec's.
+        watch: who is told how far trainings are; None: nobody. Of several processes it goes to
+            each, so that it has to be picklable.
     """
 
     spec: S
@@ -37,6 +38,11 @@ class Place(Generic[S]):
     out: Path
     patients: int = 0
     extra: tuple[str, ...] = ()
+    watch: Watch | None = None
+
+    def watched(self, title: str) -> AbstractContextManager[Progress | None]:
+        """Who is told how far a piece of work of this study is."""
+        return nullcontext() if self.watch is None else self.watch(title)
 
     def store(self, generator: str = "") -> Store:
         """The samples, prepared once; of a generator with data settings, its own.
@@ -55,9 +61,16 @@ class Place(Generic[S]):
         sets = [*words(part.sets), *words(own), *self.extra]
         if self.patients:
             sets.append(f"data.patients={self.patients}")
-        return prepare(
-            self.data, self.home(generator), part.method, preset=part.preset, sets=sets, workers=1
-        )
+        with self.watched("prepare") as progress:
+            return prepare(
+                self.data,
+                self.home(generator),
+                part.method,
+                preset=part.preset,
+                sets=sets,
+                workers=1,
+                progress=progress,
+            )
 
     def home(self, generator: str = "") -> Path:
         """The folder of the samples that a generator learns from."""
@@ -101,14 +114,16 @@ class Place(Generic[S]):
         """
         run, part = self.run_of(generator, seed), self.spec.generators[generator]
         if not self.is_trained(generator, seed):
-            train(
-                part.method,
-                self.home(generator),
-                run,
-                preset=part.preset,
-                sets=[*words(part.sets), f"train.seed={seed}"],
-                resume=(run / "run.json").exists(),
-            )
+            with self.watched(f"{generator}, seed {seed}") as progress:
+                train(
+                    part.method,
+                    self.home(generator),
+                    run,
+                    preset=part.preset,
+                    sets=[*words(part.sets), f"train.seed={seed}"],
+                    resume=(run / "run.json").exists(),
+                    progress=progress,
+                )
             write_json(_done(run), part.model_dump(mode="json"))
         return run
 
@@ -131,51 +146,3 @@ class Place(Generic[S]):
 
 def _done(run: Path) -> Path:
     return run.parent / f"{run.name}.json"
-
-
-def each_seed(
-    work: Callable[[Place[S], int], R], place: Place[S], seeds: Sequence[int], jobs: int = 1
-) -> list[R | None]:
-    """What `work` gives under each seed, `jobs` of them at once, each in a process of its own.
-
-    A process that is killed (memory, mostly) takes those beside it along. Seeds that are not done
-    then go on one after another; None for one that is killed again.
-    """
-    if jobs <= 1:
-        return [work(place, seed) for seed in seeds]
-    done = _pooled(work, place, seeds, jobs)
-    for seed in seeds:
-        if seed not in done:
-            done |= _pooled(work, place, [seed], 1)
-    return [done.get(seed) for seed in seeds]
-
-
-def _pooled(
-    work: Callable[[Place[S], int], R], place: Place[S], seeds: Sequence[int], jobs: int
-) -> dict[int, R]:
-    done, futures = dict[int, R](), dict[int, Future[R]]()
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for seed in seeds:
-            with suppress(BrokenProcessPool):
-                futures[seed] = pool.submit(work, place, seed)
-    for seed, future in futures.items():
-        with suppress(BrokenProcessPool):
-            done[seed] = future.result()
-    return done
-
-
-def killed(seed: int) -> str:
-    """A line about a seed without a result of `each_seed`."""
-    return (
-        f"seed {seed}: its process was killed twice, as happens where memory runs out. What it had "
-        "finished is kept; the same command with --jobs 1 goes on."
-    )
-
-
-def check_seeds(seeds: Sequence[int], jobs: int) -> None:
-    """Raises SettingsError unless the seeds differ and there is a job at least."""
-    if not seeds or len(set(seeds)) < len(seeds) or jobs < 1:
-        raise SettingsError(
-            f"study: found seeds {', '.join(map(str, seeds)) or 'none'} and {jobs} jobs, expected "
-            "seeds that differ and one job at least. For example --seeds 3 --jobs 1."
-        )

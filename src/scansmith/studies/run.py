@@ -12,7 +12,8 @@ from scansmith.studies.analyses import run_analysis
 from scansmith.studies.downstream import Downstream, Tell, run_cells
 from scansmith.studies.downstream_report import as_markdown, rows_csv, save_plot, summarise
 from scansmith.studies.judge import Judging, judge_generators
-from scansmith.studies.place import Place, check_seeds
+from scansmith.studies.place import Place, Watch
+from scansmith.studies.processes import check_seeds
 from scansmith.studies.repeat import command_of
 from scansmith.studies.report.write import Parts, write_report
 from scansmith.studies.spec import Analysis, Segmenters, Spec, find_spec
@@ -31,6 +32,7 @@ def run_study(
     segmenter_sets: Sequence[str] = (),
     judging: Judging | None = None,
     tell: Tell = print,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Do a study, or what of it is not done yet.
 
@@ -44,6 +46,8 @@ def run_study(
             `spec.Segmenters`, or an analysis' options.
         judging: write, evaluate and audit what the generators make; None: leave that out. An
             analysis looks at generators itself, and does not judge.
+        tell: told what has to be known, line by line.
+        watch: who is told how far trainings and judging are; see `Place`.
     Returns:
         What results.json holds. But for an analysis `report.html` and `report.json` tell the whole.
     Raises:
@@ -53,14 +57,14 @@ def run_study(
     """
     spec = find_spec(study) if isinstance(study, str) else study
     if isinstance(spec, Analysis):
-        there = Place(spec, Path(data), Path(out), patients, tuple(data_sets))
+        there = Place(spec, Path(data), Path(out), patients, tuple(data_sets), watch)
         return run_analysis(there, seeds, jobs=jobs, sets=segmenter_sets, tell=tell)
     if segmenter_sets:
         told = dict(leaves(spec.segmenters.model_dump(mode="python")))
         changed = load_settings(Segmenters, preset=told, sets=segmenter_sets)
         spec = check_model(Spec, {**dict(spec), "segmenters": changed})
     check_seeds(seeds, jobs)
-    place = Place(spec, Path(data), Path(out), patients, tuple(data_sets))
+    place = Place(spec, Path(data), Path(out), patients, tuple(data_sets), watch)
     found, problems = run_cells(place, seeds, jobs, tell)
     judged, more = ([], []) if judging is None else judge_generators(place, seeds, judging, tell)
     first = Downstream(place, seeds[0])

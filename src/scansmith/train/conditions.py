@@ -45,20 +45,25 @@ def training_conditions(device: torch.device, threads: int) -> Iterator[int]:
 
 
 class Interrupt:
-    """Ctrl-C asks to stop after this step; a second one stops at once."""
+    """Ctrl-C, or a scheduler's SIGTERM, asks to stop after this step; a second one stops at once.
+
+    A signal that the process was told to ignore stays ignored.
+    """
 
     def __init__(self) -> None:
         self.asked = False
-        self._before: Any = None
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._ask)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:

@@ -63,7 +63,7 @@ def fit(
     Raises:
         RunError: the folder holds another run, a checkpoint is damaged, a term is not finite or
             the disk is full. The last checkpoint is whole in each case.
-        KeyboardInterrupt: after Ctrl-C; the step was finished and saved first.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM; the step was finished and saved first.
     """
     run = Path(run)
     keep_freed_memory()
