@@ -68,6 +68,8 @@ def test_a_slice_with_enough_lesion_is_abnormal_and_one_with_a_speck_is_neither(
 def test_the_lesion_is_found_by_name():
     structures = ("background", "liver", "tumour", "vessel")
     assert LesionRule.of(structures).lesion == (2,)
+    for name in ("pancreatic tumor", "peritumoral edema", "hemorrhage", "lung cancer"):
+        assert LesionRule.of(("background", "organ", name)).lesion == (2,)
     assert LesionRule.of(structures, ["vessel"], 5) == LesionRule((3,), 5)
     with pytest.raises(DataError, match="kidney"):
         LesionRule.of(structures, ["kidney"])
@@ -225,6 +227,18 @@ def test_each_patient_is_scored_and_patients_as_wholes():
     low, high = found["slices"]["accuracy"]["interval"]
     assert low <= 1 / 6  # c alone or nearly so: patients are drawn, not slices
     assert high >= 5 / 6
+
+
+def test_a_patient_with_specks_alone_is_neither_normal_nor_abnormal():
+    truth, chance = np.array([0, 0, 1, 0]), np.array([0.9, 0.1, 0.8, 0.2])
+    names = ["speck", "speck", "both", "none"]
+    found = scores_by_patient(truth, chance, names, unclear={"speck", "both", "specks alone"})
+    # Of "both" and "none" both are right; "speck" (.9, not abnormal) would be wrong.
+    assert found["whole_patients"]["accuracy"]["value"] == 1
+    assert found["unclear_patients"] == 2
+    assert found["slices"]["accuracy"]["value"] == pytest.approx(3 / 4)
+    nobody = scores_by_patient(truth[:2], chance[:2], names[:2], unclear={"speck"})
+    assert nobody["whole_patients"]["auc"] == {"value": None, "interval": None}
 
 
 def test_intervals_come_from_patients_and_repeat():

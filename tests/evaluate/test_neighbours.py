@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
+from scansmith.evaluate import neighbours
 from scansmith.evaluate.neighbours import MEASURES, compare_neighbours, neighbour_scores
 from scansmith.scan import DataError
 
@@ -79,6 +80,23 @@ def test_a_set_like_the_real_one_is_close_and_others_are_not() -> None:
     assert narrow["coverage"]["verdict"] == "far"
     wide = compare_neighbours(real, _patients(0, 9, 4), rng)
     assert wide["precision"]["verdict"] == "far"
+
+
+def test_a_set_is_thinned_to_what_can_be_held_however_few_samples_a_patient_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(neighbours, "MOST_SAMPLES", 10)
+    groups = {f"p{n:02}": np.full((1 + n % 2, 1), float(n)) for n in range(20)}  # 30 samples
+    kept = neighbours._thinned(groups)
+    assert sum(map(len, kept.values())) == 10
+    assert all(name == f"p{int(rows[0, 0]):02}" for name, rows in kept.items())
+    assert {"p00", "p19"} <= set(kept)  # from the first to the last
+    monkeypatch.setattr(neighbours, "MOST_SAMPLES", 30)
+    whole = neighbours._thinned(groups)
+    assert {name: rows.tolist() for name, rows in whole.items()} == {
+        name: rows.tolist() for name, rows in groups.items()
+    }
+    assert neighbours._thinned({"p": np.empty((0, 1))}) == {}
 
 
 def test_too_few_samples_or_patients_are_told() -> None:

@@ -34,6 +34,11 @@ WINDOW = Window(-140, 260, 400, True, "declared")
 SHARED = Shared(("ct",), ("background", "liver", "tumour"), (2,), "names given")
 
 
+def _pairs(**row: Any) -> dict[str, Any]:
+    measures = {"ssim": {}, "ms_ssim": {}, "mi": {}, "psnr": {}}
+    return {"fidelity": {"ct": {"whole": measures}}, "cases": [row]}
+
+
 def _metrics() -> dict[str, Any]:
     def values() -> dict[str, Any]:
         return {"wasserstein": {}, "kolmogorov_smirnov": {}}
@@ -43,7 +48,7 @@ def _metrics() -> dict[str, Any]:
         return {"frechet": {}, "kernel": {}, "neighbours": near}
 
     return {
-        "pairs": {"fidelity": {"ct": {"lesion": {"ssim": {}, "mi": {}, "psnr": {}}}}},
+        "pairs": _pairs(scales=4, resampled=False),
         "texture": {"ct": {"whole": of_features()}},
         "network": {
             "weights_sha256": "0" * 64,
@@ -71,7 +76,7 @@ def _ids(
     for id, facts in table.items():
         place = facts["aspect"], facts["modality"], facts["region"], facts["measure"]
         found["/".join(place)] = id
-    assert len(found) == len(table) == 26  # no two numbers share one
+    assert len(found) == len(table) == 27  # no two numbers share one
     return found
 
 
@@ -79,7 +84,7 @@ def test_every_number_has_a_protocol_that_repeats() -> None:
     metrics = _metrics()
     table = state_protocols(metrics, Plan(SHARED, (WINDOW,)), Options())
     assert set(table) == set(_ids().values())
-    ssim = metrics["pairs"]["fidelity"]["ct"]["lesion"]["ssim"]
+    ssim = metrics["pairs"]["fidelity"]["ct"]["whole"]["ssim"]
     assert ssim["protocol"].startswith("ssim/1/")
     assert ssim["data_range"] == 400
     assert table[ssim["protocol"]]["window"] == {
@@ -95,6 +100,7 @@ def test_every_number_has_a_protocol_that_repeats() -> None:
         {"options": Options(seed=1)},
         {"options": Options(limit=5)},
         {"shared": replace(SHARED, lesion=(1, 2))},
+        {"shared": replace(SHARED, slices=2)},
     ],
 )
 def test_seed_limit_and_lesion_change_every_protocol(changed: dict[str, Any]) -> None:
@@ -114,6 +120,17 @@ def test_a_setting_changes_the_protocols_of_what_it_decides() -> None:
                      "lesion contrast, ct", "flicker of slices"}  # fmt: skip
     assert changed(window=replace(WINDOW, source="fitted")) == set()  # the same ends
     assert changed(options=Options(pairs="none")) == {"pairs"}
+    own = replace(WINDOW, own=True)
+    assert changed(window=own) == wider
+    few = (
+        changed(pairs=_pairs(scales=3, resampled=False)),
+        changed(pairs=_pairs(scales=4, resampled=True)),
+    )
+    assert few == ({"pairs"}, {"pairs"})
+    scaled = _ids(pairs=_pairs(scales=3, resampled=False))
+    assert [place for place in before if before[place] != scaled[place]] == [
+        "pairs/ct/whole/ms_ssim"  # of fewer scales it is a number of another kind; the others stay
+    ]
     other = _metrics()["network"] | {"weights_sha256": "1" * 64}
     assert changed(network=other) == {"network", "network, three planes"}
     steps = {"steps": 10, "pixel_mm": 1.0, "size": [8, 8]}

@@ -10,7 +10,9 @@ from scansmith.evaluate.spread import (
     compare,
     difference_of_patients,
     generator,
+    halves,
     mean_of_patients,
+    thinned,
     verdict,
 )
 
@@ -77,6 +79,42 @@ def test_a_case_is_not_compared_with_the_patient_it_was_made_from() -> None:
     assert found["value"] == 0.0
     assert found["real_vs_synthetic"] == found["real_vs_real"]
     assert found["ratio"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("patients", "samples", "beside"),
+    [
+        # Halves of 10 real patients with 6 samples each: 5 and 5 patients, 30 samples.
+        (12, 6, (5, 30)),
+        (3, 6, (3, 18)),  # fewer synthetic patients: as few real ones beside them
+        (12, 20, (5, 30)),  # more synthetic samples of each: thinned to as many as the real ones
+        (12, 2, (5, 10)),  # fewer: the real ones are thinned
+    ],
+)
+def test_what_stands_beside_half_of_the_real_patients_is_as_large(
+    patients: int, samples: int, beside: tuple[int, int]
+) -> None:
+    real = {f"r{n}": np.full((6, 1), float(n)) for n in range(10)}
+    synthetic = {f"s{n}": np.full((samples, 1), 100.0 + n) for n in range(patients)}
+    for half, other, made in halves(real, synthetic, generator(0, "x"), 5):
+        assert len(half) == 30
+        assert (len(np.unique(other)), len(other)) == beside
+        assert (len(np.unique(made)), len(made)) == beside
+        assert not set(half.ravel()) & set(other.ravel())
+
+
+def test_a_small_set_like_the_real_one_is_as_close_as_a_large_one() -> None:
+    # 40 real patients beside 4 of their kind. Among equally few real ones the distance is as large.
+    few = [
+        compare(_patients(0, 40, 1), _patients(0, 4, seed), wasserstein, generator(seed, "x"))
+        for seed in range(2, 8)
+    ]
+    assert [found["verdict"] for found in few] == ["close"] * 6
+
+
+def test_rows_are_thinned_evenly_over_all() -> None:
+    assert thinned(np.arange(9), 3).tolist() == [0, 4, 8]
+    assert thinned(np.arange(3), 3).tolist() == [0, 1, 2]
 
 
 def test_three_patients_give_no_verdict_but_a_reason() -> None:

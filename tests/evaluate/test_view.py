@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from scansmith.evaluate.statistics import body, lesions_of, volumes_mm3
-from scansmith.evaluate.view import AXES, View, oriented, share, view
+from scansmith.evaluate.view import AXES, View, oriented, share, slice_axis, view, with_slices
+from scansmith.io.nifti import write_nifti
 from scansmith.labels.table import LabelTable
-from scansmith.scan import DataError, Scan
+from scansmith.scan import CaseFiles, DataError, Scan
 
 LIVER = LabelTable({1: "liver", 2: "tumour"})
 LPS = np.diag([-1.0, -1.0, 3.0, 1.0])
@@ -44,15 +45,33 @@ def test_a_view_has_slices_first_and_labels_by_shared_name() -> None:
 
 
 def test_slices_are_those_that_were_scanned() -> None:
+    # Steps along D, H, W. Sagittal slices; thin axial ones on a coarse grid, whose two long axes
+    # say nothing; steps 1.9 times as long, which is no slice yet.
+    assert slice_axis([(1, 1, 5)]) == 2
+    assert slice_axis([(1, 5, 5)]) == slice_axis([(1, 1, 1.9)]) == slice_axis([]) == 0
+    # By the median: one scan of three is another's.
+    assert slice_axis([(1, 1, 5), (5, 1, 1), (1.2, 1, 4)]) == 2
+
+
+def test_every_scan_is_seen_across_the_axis_that_the_real_set_was_scanned(tmp_path) -> None:
     shared = share((("ct",), ("ct",)), (LIVER, LIVER), None)
     sagittal = np.diag([-5.0, -1.0, 1.0, 1.0])
+    files = [CaseFiles(f"c{n}", {"ct": tmp_path / f"c{n}.nii.gz"}) for n in range(2)]
+    scan = np.arange(24.0).reshape(2, 3, 4).astype(np.float32)
+    write_nifti(files[0].images["ct"], scan, sagittal)
+    files[1].images["ct"].write_bytes(b"no scan")  # is told where all are read
+    shared = with_slices(shared, files)
+    assert shared.slices == 2
     found = view(_scan(np.zeros((1, 2, 3, 4)), sagittal), shared, LIVER)
     assert found.image.shape == (1, 2, 4, 3)
     assert found.spacing_mm == (5.0, 1.0, 1.0)
     assert found.axes == (AXES[2], AXES[0], AXES[1])
-    # Thin axial slices on a coarse grid have two long axes: they stay what they are.
-    thin = np.diag([-5.0, -5.0, 1.0, 1.0])
-    assert view(_scan(np.zeros((1, 2, 3, 4)), thin), shared, LIVER).axes == AXES
+    # A generator's grid that is as coarse in plane as between slices is seen across the same axis.
+    coarse = view(_scan(np.zeros((1, 2, 3, 4)), np.diag([-5.0, -4.0, 4.0, 1.0])), shared, LIVER)
+    assert coarse.axes == found.axes
+    # A single slice has no other axis than its own.
+    single = view(_scan(np.zeros((1, 2, 3, 1)), sagittal), shared, LIVER)
+    assert single.image.shape == (1, 1, 3, 2)
 
 
 def test_all_that_stands_against_a_comparison_is_said_at_once() -> None:

@@ -49,6 +49,10 @@ def test_a_declared_window_is_clipped_to_and_a_declared_range_alone_is_not() -> 
     wide = fit_window("ct", [np.array([-1000.0, 0, 1500])], data_range=4096)
     assert (wide.data_range, wide.clip) == (4096.0, False)
     assert wide.applied(np.array([-1000.0])).tolist() == [-1000.0]
+    # A data range of its own changes nothing about what the values are.
+    assert wide.alike
+    assert fit_window("ct", [np.array([-1000.0, 0, 1500])]).alike
+    assert not fit_window("mr", [np.array([0.0, 5, 9])], data_range=9).alike
 
 
 @pytest.mark.parametrize("window", [(3, 3), (5, 1), (0, float("nan")), (0, float("inf"))])

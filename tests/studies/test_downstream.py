@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -350,6 +351,8 @@ def test_arms_are_compared_patient_by_patient_and_seed_by_seed():
     assert told["sentence"].endswith(
         "; it trained 2 times as long."
     )  # hold: real, and as many more
+    assert "of 2 seeds 1 failed, and those left may be the lucky ones" in told["sentence"]
+    assert (told["verdict"], told["failed"]) == ("no evidence", [1])
     even = spec.model_copy(update={"segmenters": Segmenters(hold="iterations")})
     (told,) = summarise(even, found)["verdicts"]
     assert "trained" not in told["sentence"]
@@ -367,15 +370,53 @@ def test_arms_are_compared_patient_by_patient_and_seed_by_seed():
 )
 def test_the_verdict_is_of_the_interval(interval, word):
     mean = sum(interval) / 2 if interval else 0.1
-    found = {"above": {"mean": {"mean": mean, "interval": interval}}, "each seed": [mean, None]}
-    assert verdict(found) == word
+    above = {"mean": mean, "interval": interval, "patients": 6 if interval else 1}
+    sound = {
+        "above": {"mean": above},
+        "each seed": [mean] * 2,
+        "failed": [],
+        "false alarms": [0, 0],
+    }
+    assert verdict(sound) == word
+    # few patients or a failed seed decide nothing, and false alarms nothing for the arm
+    assert verdict({**sound, "above": {"mean": {**above, "patients": 5}}}) == "no evidence"
+    assert verdict({**sound, "failed": [1]}) == "no evidence"
+    loud = {**sound, "false alarms": [1, 0.5]}
+    assert verdict(loud) == ("harms" if word == "harms" else "no evidence")
+    assert verdict({**sound, "false alarms": [1, 1]}) == word
+
+
+def test_patients_without_what_decides_are_left_out_of_the_difference_and_of_no_false_alarm():
+    """Six with a tumour gain .06; in two of four without, the arm alone finds one."""
+    spec = Spec(
+        title="?",
+        arms={"real": Arm(), "other": Arm(synthetic=1, by="class-means")},
+        segmenters=Segmenters(hold="iterations"),
+    )
+    nothing = float("nan")
+    found = {
+        "real": [scores(*[0.5] * 6, *[nothing] * 4)],
+        "other": [scores(*[0.56] * 6, 0, 0, nothing, nothing)],
+    }
+    result = summarise(spec, found)
+    (told,) = result["verdicts"]
+    assert told["verdict"] == "no evidence"
+    assert told["sentence"] == (
+        "other against real: 0.060 (0.060 to 0.060) Dice over 6 of 10 patients: not told apart: "
+        "false alarms: it alone finds what is not there in 2 test patient(s), the other alone in 0."
+    )
+    # (6 * 0.56 + 2 * 0) / 8: what the difference leaves out, the arm's own mean counts
+    assert result["arms"]["other"]["dice"]["mean"]["mean"] == pytest.approx(0.42)
+    (fewer,) = summarise(spec, {"real": found["other"], "other": found["real"]})["verdicts"]
+    assert fewer["verdict"] == "harms"
+    assert fewer["sentence"].endswith("in 0 test patient(s), the other alone in 2.")
 
 
 def test_nothing_helps_or_harms_unless_every_seed_says_so():
     spec = Spec(title="?", arms={"real": Arm(), "other": Arm(synthetic=1, by="class-means")})
-    real = [scores(0.5, 0.7)] * 3
+    real = [scores(*[0.5, 0.7] * 3)] * 3
     # Differences of the patients' means: 0.3 - 0.1 + 0.1 over three seeds is 0.1 for each patient.
-    split = [scores(0.8, 1.0), scores(0.4, 0.6), scores(0.6, 0.8)]
+    split = [scores(*pair * 3) for pair in ([0.8, 1.0], [0.4, 0.6], [0.6, 0.8])]
     other = summarise(spec, {"real": real, "other": split})
     told = other["arms"]["other"]["reference"]
     assert told["above"]["mean"]["interval"] == [pytest.approx(0.1), pytest.approx(0.1)]
@@ -383,10 +424,10 @@ def test_nothing_helps_or_harms_unless_every_seed_says_so():
     (found,) = other["verdicts"]
     assert found["verdict"] == "no evidence"
     assert "seeds disagree (+0.300, −0.100, +0.100)" in found["sentence"]
-    one_side = [scores(0.8, 1.0), scores(0.51, 0.71), scores(0.6, 0.8)]
+    one_side = [scores(*pair * 3) for pair in ([0.8, 1.0], [0.51, 0.71], [0.6, 0.8])]
     (found,) = summarise(spec, {"real": real, "other": one_side})["verdicts"]
     assert found["verdict"] == "helps"
-    below = [scores(0.2, 0.4), scores(0.6, 0.8), scores(0.4, 0.6)]
+    below = [scores(*pair * 3) for pair in ([0.2, 0.4], [0.6, 0.8], [0.4, 0.6])]
     (found,) = summarise(spec, {"real": real, "other": below})["verdicts"]
     assert found["verdict"] == "no evidence"
 
@@ -394,6 +435,17 @@ def test_nothing_helps_or_harms_unless_every_seed_says_so():
 def test_a_failed_arm_has_no_row_of_numbers(hearts, done):
     page = as_markdown(done | {"problems": ["means, seed 1: it broke"]})
     assert page.rstrip().endswith("* means, seed 1: it broke")
+
+
+def test_the_page_names_seeds_that_failed_and_how_many_patients_a_difference_is_over(done):
+    first, *others = done["verdicts"]
+    arms = json.loads(json.dumps(done["arms"]))
+    arms[first["arm"]]["reference"]["above"]["mean"] |= {"patients": 3, "left_out": 2}
+    failed = {"seeds": [7, 9], "verdicts": [{**first, "failed": [1]}, *others], "arms": arms}
+    page = as_markdown(done | failed)
+    assert f"* {first['sentence']} Failed: seed 9.\n" in page
+    assert " over 3 of 5 patients |" in page
+    assert page.count("Failed:") == 1
 
 
 def test_a_study_may_be_decided_by_some_structures_alone(hearts, done):
@@ -458,6 +510,15 @@ def test_mistakes_of_a_specification_are_told_together(tmp_path):
         find_spec("mm-gan/table-1")
 
 
+@pytest.mark.parametrize("role", ["reference", "classical"])
+def test_what_others_are_compared_with_learns_from_real_samples_alone(role):
+    arms = {"real": Arm(), "both": Arm(synthetic=1, by="class-means")}
+    with pytest.raises(ValueError, match=rf"{role}: found 'both', which learns from synthetic"):
+        Spec(arms=arms, **{role: "both"})
+    copies = {"real": Arm(), "augmented": Arm(enhanced=1)}  # copies of real ones are real enough
+    assert getattr(Spec(arms=copies, **{role: "augmented"}), role) == "augmented"
+
+
 def test_a_papers_table_has_its_rows():
     table = find_spec("registered-multimodal/table-2")
     assert len([name for name in table.arms if name.startswith("no ")]) == len(table.arms) - 2 == 25
@@ -501,3 +562,36 @@ def test_a_set_on_disk_is_learned_from_unless_a_test_patient_had_a_part_in_it(
     assert "hold something of patients that the study tests on" in found["problems"][0]
     cases = Downstream(Place(spec, place.data, place.out), 0).makers.cases("ours", 2)
     assert len(cases) == 2
+
+
+def test_a_set_that_was_changed_costs_its_own_arms_until_it_is_prepared_anew(
+    hearts, done, tmp_path
+):
+    place = Place(find_spec(str(hearts / "tiny.yaml")), hearts / "raw", hearts / "out")
+    run, made, out = place.trained("gan", 0), tmp_path / "set", tmp_path / "out"
+    synthesize(run, made, cases=2, seed=0)
+    sets = {"ours": OnDisk(path=made, runs=(run,))}
+    arms = {"real": Arm(), "set": Arm(synthetic=0.5, by="ours")}
+    spec = place.spec.model_copy(update={"arms": arms, "sets": sets, "published": Published()})
+
+    def again():
+        return run_cells(Place(spec, place.data, out), (0,), tell=lambda line: None)
+
+    first, problems = again()
+    assert first["set"] != [None]
+    assert problems == []
+    shutil.rmtree(made)
+    synthesize(run, made, cases=3, seed=1)  # made anew at the same path
+    second, problems = again()
+    assert second == {"real": first["real"], "set": [None]}
+    assert len(problems) == 1
+    assert problems[0].startswith("set, seed 0: ")
+    assert "the data set was changed or is another one" in problems[0]
+    shutil.rmtree(out / "sets")
+    with pytest.raises(RunError, match=r"a cell of another study \(differing: by\)"):
+        again()
+    (out / "cells" / "set-seed0.json").unlink()
+    shutil.rmtree(out / "segmenters" / "set-seed0")
+    third, problems = again()
+    assert third["set"] != first["set"]
+    assert problems == []

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from scansmith.data.layouts import find_layout
 from scansmith.data.phantom import write_phantoms
 from scansmith.data.store import Store
 from scansmith.scan import DataError
@@ -108,6 +109,36 @@ def test_a_set_that_does_not_say_where_it_comes_from_needs_a_word_for_it(root, m
     assert cleared.learned == people(store, "train")
     with pytest.raises(DataError, match="learned from 1 patient"):
         check_leakage(made, store, learned=[sorted(people(store, "test"))[0]])
+
+
+def test_a_word_for_a_set_does_not_let_test_patients_in_under_their_own_names(root, made):
+    store = Store.open(root / "store")
+    with pytest.raises(DataError, match="2 of 4 cases have the name of a patient") as error:
+        check_leakage(root / "raw", store, learned=["nobody"])  # the real scans themselves
+    assert sorted(people(store, "test"))[0] in str(error.value)
+    (made / "provenance.jsonl").unlink()
+    cases = [files.case for files in find_layout(made).cases]
+
+    def written(split):
+        """Say whose the cases are, which are called otherwise."""
+        whose = dict(zip(cases, sorted(people(store, split)), strict=True))
+        (made / "patients.json").write_text(json.dumps(whose))
+
+    written("train")
+    assert check_leakage(made, store, learned=["nobody"]).drawn == people(store, "train")
+    written("test")
+    with pytest.raises(DataError, match="2 of 2 cases have the name of a patient"):
+        check_leakage(made, store, learned=["nobody"])
+
+
+def test_who_is_named_has_to_be_a_patient_of_the_data(root, made):
+    store = Store.open(root / "store")
+    known = sorted(people(store, "train"))
+    (made / "provenance.jsonl").unlink()
+    with pytest.raises(DataError, match=r"found 1 name\(s\) .*, Ann among them, .*\[nobody\] if"):
+        check_leakage(made, store, learned=[*known, "Ann"])
+    cleared = check_leakage(made, store, learned=["nobody"])
+    assert (cleared.cases, cleared.learned) == (2, set())
 
 
 def test_every_case_must_have_a_row_and_a_source(root, made):

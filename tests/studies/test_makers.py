@@ -1,5 +1,6 @@
 """Who makes synthetic samples: rounds that are made once and go on."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -69,6 +70,35 @@ def test_as_many_samples_as_wanted_are_made_and_no_more_rounds_than_that_takes(m
     assert len(mine.samples("class-means", one)) == one == of_rounds(1)
     assert len(mine.samples("class-means", one + 1)) == of_rounds(2) > one
     assert len(mine.samples("class-means", 10**6)) == of_rounds(ROUNDS)
+
+
+def test_a_set_on_disk_is_as_dark_as_it_is_and_whole(tmp_path):
+    """Of a data set's z-score, the mean and spread are the real training scans', not the set's."""
+    write_phantoms(tmp_path / "raw", "liver", 6, 0, (64, 64, 8))
+    write_phantoms(tmp_path / "made", "liver", 3, 5, (64, 64, 8))
+    for path in sorted((tmp_path / "made").glob("*Tr/*")):
+        path = path.rename(path.with_name(f"made_{path.name}"))  # not the real ones' names
+        if path.parent.name == "imagesTr":
+            scan = nib.load(path)
+            darker = np.asanyarray(scan.dataobj) - 300
+            nib.save(nib.Nifti1Image(darker.astype(np.int16), scan.affine), path)
+    sets = {"data.size": [64, 64], "data.split": [0.5, 0, 0.5], "data.intensity": "zscore"}
+    theirs = {"theirs": OnDisk(path=tmp_path / "made", learned=("nobody",))}
+    arms = {"real": Arm(), "set": Arm(synthetic=1, by="theirs")}
+    spec = Spec(data=DataPart(method="magan", sets=sets), sets=theirs, arms=arms)
+    place = Place(spec, tmp_path / "raw", tmp_path / "out", extra=("data.patients=2",))
+    store = place.store()
+    codec, own = store.facts.codecs[0], place.store_of("theirs")
+    found = Makers(place, store, real_cases(store, "train"), 0).cases("theirs", 1)
+    assert len(found) == 3  # and not the two that are learned from
+    for case in found:
+        raw = own.codec(case.case).decode(own.volume(case.case)[0][list(case.numbers)])
+        np.testing.assert_allclose(case.image, codec.encode(raw))
+    livers = [
+        np.concatenate([case.image[:, 0][case.labels > 0] for case in cases]).mean()
+        for cases in (real_cases(store, "train"), found)
+    ]
+    assert livers[0] - livers[1] == pytest.approx(300 / codec.scale, rel=0.1)
 
 
 def test_a_set_on_disk_knows_no_patient_that_the_segmenters_may_not_see(place, tmp_path):

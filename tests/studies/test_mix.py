@@ -219,7 +219,7 @@ def test_synthetic_sets_are_taken_a_block_after_the_other():
 
 def test_what_cannot_be_mixed_is_refused():
     with pytest.raises(SettingsError, match="0 samples"):
-        Plan(real=0.01).mix(5, 10, 0)
+        Plan(real=0).mix(5, 10, 0)
     with pytest.raises(SettingsError, match="0 draws"):
         Plan().mix(5, 0, 0)
     with pytest.raises(SettingsError, match="copies without real samples"):
@@ -228,6 +228,15 @@ def test_what_cannot_be_mixed_is_refused():
         Plan(synthetic=2).mix(5, 10, 0, synthetic=9)
     with pytest.raises(SettingsError, match="draw 10, expected 0 to 9"):
         Plan().mix(5, 10, 0).at(10)
+
+
+def test_a_share_that_comes_to_no_sample_is_refused():
+    # 10 % of 5 is a half, which is one sample; of 4 it is none.
+    assert Plan(real=0.1, synthetic=1).sizes(5)["real"] == 1
+    with pytest.raises(DataError, match=r"found real: 0\.1 of 4 real samples, which comes to none"):
+        Plan(real=0.1, synthetic=1).sizes(4)
+    with pytest.raises(DataError, match=r"found synthetic: 0\.1, enhanced: 0\.02 of 4 real"):
+        Plan(synthetic=0.1, enhanced=0.02).mix(4, 10, 0)
 
 
 def test_a_plan_is_read_from_a_file_and_its_mistakes_are_told():

@@ -41,18 +41,28 @@ def _long(place, seed: int) -> int:
     return seed
 
 
-@pytest.mark.parametrize("whole_terminal", [False, True])
-def test_ctrl_c_stops_every_process_and_begins_no_other_seed(tmp_path, whole_terminal):
+def _press(tmp_path, number, to_all: bool) -> threading.Thread:
+    """Send a signal to this process, or to its children as well, once two seeds are at work."""
+
     def press() -> None:
         while len(list(tmp_path.glob("begun *"))) < 2:
             time.sleep(0.01)
-        if whole_terminal:  # which tells the processes as well; these leave it to the first
-            for process in multiprocessing.active_children():
-                os.kill(process.pid, signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        for process in multiprocessing.active_children() if to_all else ():
+            os.kill(process.pid, number)
+        os.kill(os.getpid(), signal.SIGINT)  # what SIGTERM becomes in the command line's process
 
     presser = threading.Thread(target=press)
     presser.start()
+    return presser
+
+
+@pytest.mark.parametrize(
+    ("number", "to_all"),
+    [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGTERM, True)],
+    ids=["the first alone", "a terminal's Ctrl-C", "a scheduler's SIGTERM"],
+)
+def test_who_is_stopped_saves_its_step_and_begins_no_other_seed(tmp_path, number, to_all):
+    presser = _press(tmp_path, number, to_all)
     with pytest.raises(KeyboardInterrupt):
         each_seed(_long, tmp_path, range(5), jobs=2)
     presser.join()
@@ -60,22 +70,24 @@ def test_ctrl_c_stops_every_process_and_begins_no_other_seed(tmp_path, whole_ter
     assert found == ["begun 0", "begun 1", "saved 0", "saved 1"]
 
 
-def _short(place, seed: int) -> int:
-    """Between trainings, where nothing is in the middle of a step."""
-    (place / f"begun {seed}").touch()
-    time.sleep(60)
-    return seed
-
-
-def test_ctrl_c_between_trainings_stops_at_once(tmp_path):
-    def press() -> None:
-        while len(list(tmp_path.glob("begun *"))) < 2:
+def _killed_beside_one_at_work(place, seed: int) -> int:
+    """Seed 1 is killed while seed 0 is at work. The pool stops that, too, if it notices in time."""
+    saved, mark = place / "saved 0", place / "killed once"
+    if seed == 0 and not saved.exists():
+        with Interrupt() as interrupt:
+            (place / "begun 0").touch()
+            for _ in range(200):
+                time.sleep(0.01)
+                if interrupt.asked:
+                    saved.touch()
+                    raise KeyboardInterrupt
+    if seed == 1 and not mark.exists():
+        while not (place / "begun 0").exists():
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 10 * seed
 
-    presser = threading.Thread(target=press)
-    presser.start()
-    with pytest.raises(KeyboardInterrupt):
-        each_seed(_short, tmp_path, range(5), jobs=2)
-    presser.join()
-    assert len(list(tmp_path.glob("begun *"))) == 2
+
+def test_who_was_at_work_beside_a_killed_process_is_not_lost(tmp_path):
+    assert each_seed(_killed_beside_one_at_work, tmp_path, (0, 1), jobs=2) == [0, 10]

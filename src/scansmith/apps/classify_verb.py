@@ -38,7 +38,8 @@ def classify(
     learned: Annotated[
         Words,
         typer.Option(
-            metavar="PATIENT", help="that a set's generator learned from, if nothing tells"
+            metavar="PATIENT",
+            help="that a set's generator learned from, if nothing tells; nobody: none of them",
         ),
     ] = None,
 ) -> None:

@@ -200,7 +200,11 @@ def audit(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="at most so many cases of each set; misses copies"),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="at most so many cases of each set, as many of each real patient; misses copies",
+        ),
     ] = None,
     pictures: Annotated[
         bool,

@@ -90,7 +90,8 @@ def audit(
         holdout: real cases of other patients from the same population, never shown to it.
         out: folder for `audit.json`, `audit.html` and `pairs/`. The pictures show real patients.
         lesion, features: as in `evaluate`.
-        limit: at most so many cases of each set, evenly spread. Copies among the others are missed.
+        limit: at most so many cases of each set, evenly spread, and as many of each real patient on
+            both sides. Copies among the others are missed.
         pictures: show the nearest pairs.
         seed: of resampling and of exchanging patients.
         progress: called with how much is done, of how much, and at what.

@@ -6,7 +6,7 @@ no precision if nothing was called abnormal, no recall if nothing is abnormal, n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,17 +61,25 @@ def scores(truth: np.ndarray, chance: np.ndarray) -> dict[str, float | None]:
 
 
 def scores_by_patient(
-    truth: np.ndarray, chance: np.ndarray, patients: Sequence[str], *, seed: int = 0
+    truth: np.ndarray,
+    chance: np.ndarray,
+    patients: Sequence[str],
+    *,
+    unclear: Collection[str] = (),
+    seed: int = 0,
 ) -> dict[str, Any]:
     """All slices together, and those of each patient.
 
     Args:
         patients: whose each slice is, N names.
+        unclear: patients who have slices that are neither normal nor abnormal. Who has no abnormal
+            one besides is neither, too, and left out of the whole patients.
     Returns:
         slices: {measure: {value, interval}}, the interval holding 95 % of 200 resamplings of
             patients (None where fewer than half of them have a value).
         whole_patients: the same with one truth and one probability for each patient: abnormal if
             any slice is, as probable as the most probable slice.
+        unclear_patients: how many were left out of these.
         patients: {patient: {measure: value, "slices": n, "abnormal": n}}.
     """
     truth, chance, names = np.asarray(truth), np.asarray(chance), np.asarray(patients)
@@ -81,14 +89,17 @@ def scores_by_patient(
             "for each slice. Name them all."
         )
     of = {str(name): np.flatnonzero(names == name) for name in sorted(set(patients))}
+    neither = set(unclear) - {name for name, own in of.items() if truth[own].max() == ABNORMAL}
     whole = {
         name: (np.array([truth[own].max()]), np.array([chance[own].max()]))
         for name, own in of.items()
+        if name not in neither
     }
     parts = {name: (truth[own], chance[own]) for name, own in of.items()}
     return {
         "slices": _with_intervals(parts, seed),
         "whole_patients": _with_intervals(whole, seed),
+        "unclear_patients": len(neither),
         "patients": {
             name: {
                 **scores(*part),
@@ -103,6 +114,8 @@ def scores_by_patient(
 def _with_intervals(
     parts: Mapping[str, tuple[np.ndarray, np.ndarray]], seed: int
 ) -> dict[str, dict[str, Any]]:
+    if not parts:
+        return {measure: {"value": None, "interval": None} for measure in MEASURES}
     names = list(parts)
     values = scores(*_joined(parts, names))
     rng = generator(seed, "classification")

@@ -12,7 +12,7 @@ import numpy as np
 
 import scansmith
 from scansmith.data.layouts import DataSet, find_layout
-from scansmith.evaluate import feature_distances, summary
+from scansmith.evaluate import feature_distances, fidelity, summary
 from scansmith.evaluate.cases import Plan, measure_case
 from scansmith.evaluate.facts import Options, Outcome, Sides, facts
 from scansmith.evaluate.grids import one_grid
@@ -27,6 +27,7 @@ from scansmith.evaluate.view import (
     oriented,
     share,
     view,
+    with_slices,
 )
 from scansmith.evaluate.windows import Window, fit_window, in_own_ranges, voxel_sample
 from scansmith.io import read_scan
@@ -60,6 +61,7 @@ def compare_sets(
         (sides.real.table, sides.synthetic.table),
         options.lesion,
     )
+    shared = with_slices(shared, sides.real_cases)
     windows = _windows(sides, shared, options)
     plan = Plan(shared, windows, None if network is None else network.of_slices)
     outcome = _pass(sides, plan, progress)
@@ -242,6 +244,7 @@ def _compare(
             "patient": there.patient,
             "labels_equal": same,
             "resampled": resampled,
+            "scales": fidelity.ms_ssim_scales(there.image.shape),
             "values": fidelity_of(there, made, plan.shared.lesion, plan.windows),
         }
     )

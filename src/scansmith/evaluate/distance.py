@@ -44,7 +44,10 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Squared maximum mean discrepancy, kernel (x.y / d + 1)^3; unbiased, so it can be below 0.
+    """Squared maximum mean discrepancy, kernel (x.y / d + 1)^3; it can be below 0.
+
+    Unbiased for independent samples. Slices of one patient are not: where they are pooled, two sets
+    of few patients lie above 0 although nothing but their patients differs.
 
     Source:
         KID: Binkowski et al., ICLR 2018, eq. 4 and section 3.1.

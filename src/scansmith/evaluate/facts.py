@@ -82,6 +82,7 @@ def facts(sides: Sides, plan: Plan, options: Options, outcome: Outcome) -> dict[
             *shared.notes,
             *_copy_note(outcome),
             *_resampled_note(outcome),
+            *_scales_note(outcome),
             *_spacing_note(outcome),
             *_view_note(outcome),
             *_window_notes(outcome, plan),
@@ -112,6 +113,17 @@ def _resampled_note(outcome: Outcome) -> list[str]:
         "resampled to the synthetic grid for the comparison voxel by voxel (linear, without "
         "skipping voxels; labels: nearest). Detail finer than that grid is not judged, and the "
         "numbers of these pairs hold for it alone."
+    ]
+
+
+def _scales_note(outcome: Outcome) -> list[str]:
+    """MS-SSIM of fewer scales is a number of another kind."""
+    scales = sorted({row["scales"] for row in outcome.rows if row["scales"]})
+    if len(scales) < 2:
+        return []
+    return [
+        f"Pairs differ in size: MS-SSIM has {scales[0]} to {scales[-1]} scales, and its mean is "
+        "over numbers of different kinds. Read those of the cases."
     ]
 
 
@@ -172,15 +184,16 @@ def _view_note(outcome: Outcome) -> list[str]:
 def _window_notes(outcome: Outcome, plan: Plan) -> list[str]:
     """Where the window hides a good part of what is labelled."""
     notes = []
-    for modality in plan.shared.modalities:
+    for modality, window in zip(plan.shared.modalities, plan.windows, strict=True):
         for region in plan.regions[1:]:
             shares = [
                 c.clipped[modality, region] for c in outcome.real if (modality, region) in c.clipped
             ]
             if shares and np.mean(shares) > _MUCH_CLIPPED:
+                blind = "PSNR, SSIM, features" if window.clip else "features"
                 notes.append(
                     f"{100 * np.mean(shares):.0f} % of the real {modality} values in the region "
-                    f"'{region}' lie outside the window: PSNR, SSIM, features and pictures do not "
-                    "see them. Declare a wider window."
+                    f"'{region}' lie outside the window: {blind} and pictures do not see them. "
+                    "Declare a wider window."
                 )
     return notes

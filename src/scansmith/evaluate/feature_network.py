@@ -28,7 +28,7 @@ POSITIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 # Means and deviations of ImageNet in RGB, which torchvision's weights expect.
 _MEAN = (0.485, 0.456, 0.406)
 _SD = (0.229, 0.224, 0.225)
-_LEAST, _MOST = 64, 256  # pixels of the longer side: five halvings need 32
+SIDES = (64, 256)  # pixels of the longer side, least and most: five halvings need 32
 
 
 class FeatureNetwork(nn.Module):
@@ -129,7 +129,7 @@ def _sized(x: Tensor) -> Tensor:
     """Slices with a longer side of 64 to 256 pixels and none below 32, (N, 1, H, W)."""
     h, w = x.shape[-2:]
     longer = max(h, w)
-    factor = min(max(longer, _LEAST), _MOST) / longer
+    factor = min(max(longer, SIDES[0]), SIDES[1]) / longer
     size = max(round(h * factor), 32), max(round(w * factor), 32)
     if size == (h, w):
         return x

@@ -30,6 +30,7 @@ from scansmith.evaluate.spread import (
     mean_of_patients,
     quantiles,
     reasons,
+    thinned,
     too_few,
 )
 from scansmith.scan import DataError
@@ -146,7 +147,10 @@ def _pooled(groups: Groups) -> np.ndarray:
 
 
 def _thinned(groups: Groups) -> dict[str, np.ndarray]:
-    """Every patient's samples, evenly thinned where the set has more than can be held."""
-    total = sum(map(len, groups.values()))
-    step = max(-(-total // MOST_SAMPLES), 1)
-    return {name: rows[::step] for name, rows in sorted(groups.items()) if len(rows)}
+    """The samples of all patients, evenly thinned where the set has more than can be held."""
+    found = {name: rows for name, rows in sorted(groups.items()) if len(rows)}
+    ends = np.cumsum([len(rows) for rows in found.values()])
+    kept = thinned(np.arange(ends[-1]), MOST_SAMPLES) if found else np.empty(0, int)
+    parts = np.split(kept, np.searchsorted(kept, ends[:-1])) if found else []
+    own = zip(found.items(), ends, parts, strict=True)
+    return {name: rows[part - (end - len(rows))] for (name, rows), end, part in own if len(part)}

@@ -17,6 +17,7 @@ from scansmith.evaluate import (
     cases,
     continuity,
     feature_distances,
+    feature_network,
     features,
     fidelity,
     grids,
@@ -29,6 +30,8 @@ from scansmith.evaluate import (
 )
 from scansmith.evaluate.cases import Plan
 from scansmith.evaluate.facts import Options
+from scansmith.evaluate.view import AXES
+from scansmith.evaluate.windows import SHARES
 
 #: Version of each measure's formula: raised by whoever changes what it comes to. What it is taken
 #: of (texture, lesions, slices that follow each other) has versions of its own, below.
@@ -64,6 +67,7 @@ _TEXTURE = {
 _NEIGHBOURS = {
     "k": neighbours.NEIGHBOURS,
     "most_samples": neighbours.MOST_SAMPLES,
+    "thinned": "evenly over all samples",
     "splits": neighbours.SPLITS,
     "least_lack": neighbours.LEAST_LACK,
 }
@@ -100,6 +104,7 @@ def state_protocols(metrics: Entry, plan: Plan, options: Options) -> dict[str, E
     """
     windows = {
         name: {k: v for k, v in window.as_dict().items() if k != "source"}
+        | ({"of_own_range": SHARES} if window.own else {})
         for name, window in zip(plan.shared.modalities, plan.windows, strict=True)
     }
     shared = _shared(plan, options)
@@ -119,6 +124,7 @@ def _shared(plan: Plan, options: Options) -> Entry:
     return {
         "structures": plan.shared.structures,
         "lesion": [plan.shared.structures[i] for i in plan.shared.lesion],
+        "sliced_across": AXES[plan.shared.slices],
         "limit": options.limit,
         "seed": options.seed,
         "drawn": {
@@ -126,6 +132,7 @@ def _shared(plan: Plan, options: Options) -> Entry:
             "means": spread.RESAMPLES,
             "distances": spread.DRAWS,
             "splits": spread.SPLITS,
+            "matched": "as many patients and samples",
             "least_patients": spread.LEAST_PATIENTS,
             "far": spread.FAR,
         },
@@ -134,11 +141,18 @@ def _shared(plan: Plan, options: Options) -> Entry:
 
 def _places(metrics: Entry, options: Options) -> Iterator[Place]:
     """Every number of the metrics that is measured by a protocol."""
-    grid = {"pairs": options.pairs, "least_shared": grids.LEAST_SHARED, "same": grids.SAME}
+    rows = metrics["pairs"]["cases"]
+    grid = {
+        "pairs": options.pairs,
+        "least_shared": grids.LEAST_SHARED,
+        "same": grids.SAME,
+        "resampled": sorted({row["resampled"] for row in rows}),
+    }
+    scales = {"ms_ssim": {"scales": sorted({row["scales"] for row in rows if row["scales"]})}}
     for modality, regions in metrics["pairs"]["fidelity"].items():
         for region, found in regions.items():
             for measure, entry in found.items():
-                own = {**grid, **_PAIRED.get(measure, {})}
+                own = {**grid, **_PAIRED.get(measure, {}), **scales.get(measure, {})}
                 yield entry, measure, "pairs", modality, region, own
     for modality, regions in metrics["texture"].items():
         for region, found in regions.items():
@@ -181,6 +195,8 @@ def _network(network: Entry | None) -> Iterator[Place]:
     own = {
         "weights": network["weights_sha256"],
         "slices": cases.NETWORK_SLICES,
+        "longer_side": feature_network.SIDES,
+        "least_pixels": features.LEAST_PIXELS,
         "scaled": "standard deviations of the real set",
     }
     cuts = {**own, "least_side": planes.LEAST_SIDE, "most_pixels": planes.MOST_PIXELS}

@@ -115,7 +115,8 @@ def compare(
         interval: value -+ 1.96 standard errors, the error from resampling patients of both sets;
             null with a `reason` if one set has one patient.
         real_vs_real, real_vs_synthetic: {median, interval} over splits of the real patients into
-            halves A and B: A against B, and A against as many synthetic patients as B has.
+            halves A and B: A against B, and A against synthetic patients, both cut to equally many
+            patients and samples.
         ratio: of these two medians. 1: as far apart as two groups of real patients.
         verdict: close (median real_vs_synthetic inside the real_vs_real interval), differs, far
             (above 3 times its upper end), or null with a `reason`.
@@ -135,7 +136,11 @@ def compare(
 def halves(
     real: Groups, synthetic: Groups, rng: np.random.Generator, splits: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Real patients split at random into halves A and B, and as many synthetic patients as B has.
+    """Real patients split at random into halves A and B, and synthetic patients to set beside B.
+
+    B and the synthetic ones are cut to the same number of patients and of samples, whichever has
+    fewer: small sets are further from A than large ones, and so are those of few patients, however
+    many samples they have.
 
     Returns:
         Samples of A, of B, and synthetic ones, of each split.
@@ -147,9 +152,18 @@ def halves(
         other = [names[i] for i in order[len(names) // 2 :]]
         # A synthetic case made from a patient of half A would be compared with its own source.
         others = [name for name in synthetic if name not in half] or list(synthetic)
-        chosen = rng.permutation(len(others))[: len(other)]
-        a, b = _pooled({n: real[n] for n in half}), _pooled({n: real[n] for n in other})
-        yield a, b, _pooled({others[i]: synthetic[others[i]] for i in chosen})
+        chosen = [others[i] for i in rng.permutation(len(others))[: len(other)]]
+        b = _pooled({name: real[name] for name in other[: len(chosen)]})
+        s = _pooled({name: synthetic[name] for name in chosen})
+        least = min(len(b), len(s))
+        yield _pooled({name: real[name] for name in half}), thinned(b, least), thinned(s, least)
+
+
+def thinned(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many rows, evenly spread over all."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
 
 
 def too_few(real: Groups) -> str:
@@ -211,7 +225,7 @@ def _interval(
 def _scale(
     real: Groups, synthetic: Groups, distance: Distance, rng: np.random.Generator, splits: int
 ) -> dict[str, Any]:
-    """Real against real and real against synthetic, with equally many patients."""
+    """Real against real and real against synthetic, with equally many patients and samples."""
     empty = {"real_vs_real": None, "real_vs_synthetic": None, "ratio": None, "verdict": None}
     if reason := too_few(real):
         return {**empty, "reason": reason}

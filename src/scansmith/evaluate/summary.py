@@ -13,6 +13,7 @@ from scansmith.evaluate.distance import kolmogorov_smirnov, wasserstein
 from scansmith.evaluate.pairs import MEASURES, REGIONS
 from scansmith.evaluate.spread import Groups, compare, generator, mean_of_patients
 from scansmith.evaluate.view import AXES
+from scansmith.evaluate.windows import units_of
 
 #: One pair: names of its case and patient, and {channel: {region: {measure: value}}}.
 PairRow = dict[str, Any]
@@ -80,12 +81,12 @@ def lesions(
             return [lesion.position[axis] for lesion in case.lesions]
 
         measures[f"position {axis}"] = ("share of the box of organ or body", place)
-    for modality in plan.shared.modalities:
+    for modality, window in zip(plan.shared.modalities, plan.windows, strict=True):
 
         def contrast(case: CaseMeasures, modality: str = modality) -> list[float]:
             return [x.contrast[modality] for x in case.lesions if modality in x.contrast]
 
-        unit = "raw units: lesion minus what is round it"
+        unit = f"{units_of(window)}: lesion minus what is round it"
         measures[f"lesion contrast, {modality}"] = (unit, contrast)
     sides = _labelled(real), _labelled(synthetic)
     found = {

@@ -7,23 +7,28 @@ has neither: axes are patient axes, label indices are those of the structures bo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import nibabel
 import numpy as np
 
+from scansmith.io import read_scan
 from scansmith.labels.table import LabelTable, standard_name
 from scansmith.scan import CaseFiles, DataError, Problem, Scan
 
 #: Patient axes of a prepared array (D, H, W), each from its first voxel to its last.
 AXES = ("feet to head", "front to back", "right to left")
-# Steps along one axis this much longer than along both others: its slices are what was scanned,
+# Steps along one axis so many times as long as along both others: its slices are what was scanned,
 # for example sagittal ones. (Thin axial slices of few pixels have two long axes and stay axial.)
 _THICK = 2.0
 _STEMS = (
-    "tumour", "lesion", "necro", "oedema", "enhanc", "metasta", "abnormal", "cyst", "infarct",
-    "haemorrhage", "nodule", "plaque", "stroke",
+    "tumour", "tumor", "lesion", "necro", "edema", "enhanc", "metasta", "abnormal", "cyst",
+    "infarct", "haemorrhag", "hemorrhag", "nodule", "plaque", "stroke", "cancer", "carcinom",
+    "glioma", "hyperintens",
 )  # fmt: skip
+# So many scans tell across which axis a set was scanned.
+_ASKED = 9
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Shared:
         lesion: indices into `structures`.
         lesion_by: how the lesion was chosen: "names given", "names like a lesion" or "any label".
         notes: what only one of the sets has.
+        slices: across which of `AXES` the real set was scanned. All scans of both sets are seen
+            so, since a generator's grid may be coarser in plane than between slices.
     """
 
     modalities: tuple[str, ...]
@@ -43,6 +50,7 @@ class Shared:
     lesion: tuple[int, ...]
     lesion_by: str
     notes: tuple[str, ...] = ()
+    slices: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,38 @@ def share(
     indices, chosen_by = _lesion(("background", *common), lesion, problems)
     if problems:
         raise DataError(problems)
+    if chosen_by == "any label" and len(indices) > 1:
+        notes.append(
+            f"No structure has a lesion's name, so {listed(common)} count as the lesion together. "
+            "Name the lesion (--lesion) if that is not meant."
+        )
     return Shared(both, ("background", *common), indices, chosen_by, tuple(notes))
+
+
+def with_slices(shared: Shared, real: Sequence[CaseFiles]) -> Shared:
+    """The same with the axis across which these cases were scanned, by their median steps.
+
+    Cases that cannot be read are left to those who read them all.
+    """
+    steps = []
+    for number in np.unique(
+        np.linspace(0, len(real) - 1, min(len(real), _ASKED)).round().astype(int)
+    ):
+        with suppress(DataError):
+            files = files_of(replace(real[number], labels=None), shared.modalities[:1])
+            scan = oriented(read_scan(files))
+            if scan.image.shape[-1] > 1:
+                steps.append(scan.spacing_mm[::-1])
+    return replace(shared, slices=slice_axis(steps))
+
+
+def slice_axis(steps: Sequence[Sequence[float]]) -> int:
+    """Across which of `AXES` scans were taken whose steps along D, H, W are these, in mm."""
+    if not len(steps):
+        return 0
+    median = np.median(steps, axis=0)
+    longest = int(np.argmax(median))
+    return longest if median[longest] >= _THICK * max(np.delete(median, longest)) else 0
 
 
 def view(scan: Scan, shared: Shared, table: LabelTable) -> View:
@@ -102,10 +141,8 @@ def view(scan: Scan, shared: Shared, table: LabelTable) -> View:
     image = np.stack([scan.image[scan.modalities.index(m)].T for m in shared.modalities])
     labels = None if scan.labels is None else shared_labels(scan.labels.T, shared, table)
     spacing = scan.spacing_mm[::-1]
-    first = int(np.argmax(spacing)) if image.shape[1] > 1 else 0
+    first = shared.slices if image.shape[1] > 1 else 0  # a single slice has no other axis
     order = [first, *(axis for axis in (0, 1, 2) if axis != first)]
-    if spacing[first] < _THICK * max(spacing[axis] for axis in order[1:]):
-        order = [0, 1, 2]
     return View(
         scan.case,
         scan.patient or scan.case,

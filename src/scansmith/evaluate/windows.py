@@ -19,7 +19,8 @@ from scansmith.scan import SettingsError
 SOFT_TISSUE_HU = (-140.0, 260.0)
 # Air and fat are well below water in every CT; a CT without them was not stored in HU.
 _SURELY_HU = -20.0
-_SHARES = (0.001, 0.999)
+#: Both ends of a case's own range.
+SHARES = (0.001, 0.999)
 # Widths of cases' own ranges that differ by more than this factor are scales of their own.
 _OTHER_SCALE = 4.0
 _SAMPLES = 20_000
@@ -48,7 +49,7 @@ class Window:
     @property
     def alike(self) -> bool:
         """Whether a value means the same in every case: a declared window, or Hounsfield units."""
-        return self.source in (_DECLARED, _HU)
+        return self.source.split(";")[0] in (_DECLARED, _HU)
 
     def applied(self, image: np.ndarray) -> np.ndarray:
         """The image as the fidelity measures see it, float32."""
@@ -86,7 +87,7 @@ def fit_window(
         return Window(low, high, width, True, _DECLARED)
     samples = [np.asarray(sample, np.float64).ravel() for sample in samples]
     values = np.concatenate(samples)
-    low, high = (float(q) for q in np.quantile(values, _SHARES))
+    low, high = (float(q) for q in np.quantile(values, SHARES))
     source = "0.1 to 99.9 percentile of the real set"
     if modality == "ct" and low < _SURELY_HU:
         (low, high), source = SOFT_TISSUE_HU, _HU
@@ -105,6 +106,11 @@ def fit_window(
     return Window(low, high, declared(high - low), True, source)
 
 
+def units_of(window: Window) -> str:
+    """What values within a window are in, in words."""
+    return "share of the case's own range" if window.own else "raw units"
+
+
 def in_own_ranges(image: np.ndarray, windows: Sequence[Window], like: np.ndarray) -> np.ndarray:
     """An image (C, D, H, W) in the units of its windows: those of own ranges brought to 0..1.
 
@@ -116,14 +122,14 @@ def in_own_ranges(image: np.ndarray, windows: Sequence[Window], like: np.ndarray
     image = np.array(image, np.float32)
     for channel, window in enumerate(windows):
         if window.own:
-            low, high = np.quantile(like[channel], _SHARES)
+            low, high = np.quantile(like[channel], SHARES)
             image[channel] = (image[channel] - low) / (high - low if high > low else 1.0)
     return image
 
 
 def _scales_apart(samples: Sequence[np.ndarray]) -> float:
     """How many times as wide the widest case's range is as the narrowest one's."""
-    widths = [np.subtract(*np.quantile(sample, _SHARES[::-1])) for sample in samples]
+    widths = [np.subtract(*np.quantile(sample, SHARES[::-1])) for sample in samples]
     wide = [float(width) for width in widths if width > 0]
     return max(wide) / min(wide) if wide else 1.0
 

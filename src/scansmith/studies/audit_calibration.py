@@ -31,7 +31,7 @@ from scansmith.evaluate.privacy.cases import (
     trace,
 )
 from scansmith.evaluate.privacy.lines import ALPHA, LINES, Pieces
-from scansmith.evaluate.view import View, files_of, oriented, share, view
+from scansmith.evaluate.view import View, files_of, oriented, share, view, with_slices
 from scansmith.io import read_scan
 from scansmith.io.atomic import write_bytes
 from scansmith.scan import DataError
@@ -106,6 +106,7 @@ class Cases:
         """Every labelled case of a data set. Raises DataError if there are too few."""
         found = find_layout(data)
         shared = share((found.modalities,) * 2, (found.table,) * 2, lesion)
+        shared = with_slices(shared, found.cases)
         views = [
             view(
                 oriented(read_scan(files_of(files, shared.modalities), table=found.table)),

@@ -12,7 +12,7 @@ lesion is a scan without one. A synthetic set that a test patient had a part in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -137,10 +137,20 @@ class Classifiers:
         assert scores is not None
         return scores
 
-    def _said(self, judge: Any) -> Scores:
+    @cached_property
+    def unclear(self) -> set[str]:
+        """Test patients with a slice that is neither normal nor abnormal."""
+        return {place.patient for place, kind in self.tested if kind == UNCLEAR}
+
+    @cached_property
+    def tested(self) -> list[tuple[Slice, int]]:
+        """The labelled test slices and their classes."""
         _, places = labelled(self.store, "test", self.data)
         classes = self.rule.of_samples(Labelled([], seen(self.store, places)))
-        clear = [(p, k) for p, k in zip(places, classes, strict=True) if k != UNCLEAR]
+        return list(zip(places, classes.tolist(), strict=True))
+
+    def _said(self, judge: Any) -> Scores:
+        clear = [(place, kind) for place, kind in self.tested if kind != UNCLEAR]
         if not clear:
             raise DataError(
                 f"{self.store.path}: no labelled test slice is normal or abnormal, expected some. "
@@ -238,7 +248,7 @@ def _result(
         "train patients": len({p.patient for p in labelled(one.store, "train", one.data)[1]}),
         "without labels": sorted(set(one.store.cases) - _with_labels(one.data)),
         "asked": one.asked.model_dump(mode="json"),
-        "arms": {arm: _over_seeds(scores) for arm, scores in found.items()},
+        "arms": {arm: _over_seeds(scores, one.unclear) for arm, scores in found.items()},
         "above": {
             arm: gains(_tables(scores), _tables(found[REAL]))
             for arm, scores in found.items()
@@ -271,9 +281,10 @@ def _tables(seeds: Sequence[Scores]) -> list[dict[str, np.ndarray]]:
     ]
 
 
-def _over_seeds(seeds: Sequence[Scores]) -> dict[str, Any]:
+def _over_seeds(seeds: Sequence[Scores], unclear: Collection[str]) -> dict[str, Any]:
     """Scores of the mean probability over seeds."""
     keys = list(seeds[0])
     truth = np.array([int(seeds[0][key]["abnormal"]) for key in keys])
     chance = np.mean([[scores[key]["chance"] for key in keys] for scores in seeds], axis=0)
-    return scores_by_patient(truth, chance, [key.rsplit("/", 2)[0] for key in keys])
+    patients = [key.rsplit("/", 2)[0] for key in keys]
+    return scores_by_patient(truth, chance, patients, unclear=unclear)

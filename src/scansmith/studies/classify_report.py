@@ -32,6 +32,12 @@ def as_markdown(result: Mapping[str, Any]) -> str:
             for arm, told in arms.items()
         ]
         lines += ["", f"**{title}**", "", *table(["learned from", *MEASURES], rows)]
+    if unclear := next(iter(arms.values()))["unclear_patients"]:
+        lines += [
+            "",
+            f"{unclear} test patients have lesions of fewer pixels alone: they count neither as "
+            "normal nor as abnormal patients.",
+        ]
     if result["above"]:
         rows = [
             [arm, *(cell(told[measure]) for measure in PAIRED)]

@@ -8,11 +8,12 @@ agree, so that a segmenter may learn from the one and be tested on the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from scansmith.data.prepare_case import alone
 from scansmith.data.store import Store
 from scansmith.evaluate.segmentation import Labelled
 from scansmith.labels.table import is_context
@@ -259,6 +260,26 @@ def differences(own: Store, study: Store) -> list[str]:
         for name in here
         if here[name] != there[name]
     ]
+
+
+def recoded(case: Case, own: Store, study: Store) -> Case:
+    """A case in the study's network range, in which its raw values are what they are on disk.
+
+    Where one pair of statistics stands for a whole data set, another set's own would make a dark
+    set bright, and a faithful one with more lesions other than it is. What lies outside the range
+    of either store is clipped.
+
+    Args:
+        own: the store that it comes from, of the same intensity rule.
+    """
+    mine, theirs = own.facts.codecs, study.facts.codecs
+    if alone(own.recipe) or mine == theirs:
+        return case
+    channels = [
+        there.encode(here.decode(case.image[:, c]))
+        for c, (here, there) in enumerate(zip(mine, theirs, strict=True))
+    ]
+    return replace(case, image=np.stack(channels, axis=1))
 
 
 def _leaks(own: Store, study: Store, patients: Sequence[str]) -> list[str]:

@@ -79,8 +79,16 @@ class Downstream:
             self.place.is_trained(name, self.seed)
 
     def is_done(self, name: str) -> bool:
-        """Whether an arm's cell is finished. Raises RunError if it is of another study."""
-        return is_kept(self.cells, f"{name} seed{self.seed}", self.record(name))
+        """Whether an arm's cell is finished; it is not if its set on disk cannot be used now.
+
+        Raises:
+            RunError: it is of another study.
+        """
+        try:
+            record = self.record(name)
+        except ScansmithError:  # told when it is the arm's turn
+            return False
+        return is_kept(self.cells, f"{name} seed{self.seed}", record)
 
     def score(self, name: str) -> Scores:
         """Dice of an arm's segmenter on every real test case."""
@@ -213,13 +221,18 @@ class Downstream:
         return found
 
     def record(self, name: str) -> dict[str, Any]:
-        """What decides the result of an arm."""
+        """What decides the result of an arm.
+
+        Raises:
+            ScansmithError: the arm's set on disk cannot be used, or was changed.
+        """
         arm, told = self.spec.arms[name], self.spec.segmenters
         by: Any = arm.by
         if arm.by in self.spec.generators:
             by = self.spec.generators[arm.by].model_dump(mode="json")
         elif arm.by in self.spec.sets:
             by = self.spec.sets[arm.by].model_dump(mode="json")
+            by["content"] = self.place.store_of(arm.by).facts.fingerprint
         copied = [list(self.spec.lesion), list(self.spec.organ)] if arm.by == COPIES else []
         return {
             "arm": arm.model_dump(mode="json"),

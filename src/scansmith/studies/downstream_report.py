@@ -23,6 +23,11 @@ Found = Mapping[str, Sequence[Scores | None]]
 """Arm -> its test cases' Dice under each seed; None: the cell failed."""
 MARGIN = 0.005
 """Dice by which an arm may be worse and still count as no worse."""
+LEAST_PATIENTS = 6
+"""Test patients without whom a comparison is no evidence: intervals of fewer are far too narrow.
+Where the true difference is 0, that of two patients lies above 0 in 25 % of all draws, of four in
+10 %, of six still in 7 %; 2.5 % should (normal differences, measured). Six are the fewest who can
+be significant by their signs alone: all alike, two-sided p = 2 / 2**6 = 0.03; of five 0.06."""
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#777777"  # Okabe and Ito; in grey told apart too
 
 
@@ -64,8 +69,9 @@ def paired(seeds: Sequence[Scores | None], other: Sequence[Scores | None], arm: 
     """An arm's Dice minus another's, patient by patient, of the seeds that both have.
 
     Returns:
-        above (measure -> mean, interval), share, seeds (how many), each seed (mean difference;
-        None where a cell failed); None if they have no seed in common.
+        above (measure -> mean, interval), share, seeds (how many), failed (places of the seeds in
+        which a cell failed), each seed (mean difference; None where there is none), false alarms
+        (see `_false_alarms`); None if they have no seed in common.
     """
     pairs = [(a, b) for a, b in zip(seeds, other, strict=True) if a and b]
     if not pairs:
@@ -80,6 +86,8 @@ def paired(seeds: Sequence[Scores | None], other: Sequence[Scores | None], arm: 
         "above": _summary(above),
         "share": share(rows, reference, arm),
         "seeds": len(pairs),
+        "failed": [n for n, pair in enumerate(zip(seeds, other, strict=True)) if not all(pair)],
+        "false alarms": _false_alarms(pairs),
         "each seed": [_difference(*pair) for pair in zip(seeds, other, strict=True)],
     }
 
@@ -93,16 +101,29 @@ def _difference(mine: Scores | None, theirs: Scores | None) -> float | None:
     return mean if np.isfinite(mean) else None
 
 
+def _false_alarms(pairs: Sequence[tuple[Scores, Scores]]) -> list[float]:
+    """Patients in whom the one alone finds what is not there, and the other alone; mean over seeds.
+
+    Who lacks all that decides has Dice nan if nothing is found and 0 if something is. The pair has
+    no difference then, so that the interval does not know of the alarm.
+    """
+    counts = []
+    for pair in pairs:
+        mine, theirs = map(by_patient, pair)
+        found = [(np.isfinite(mine[p][MEAN]), np.isfinite(theirs[p][MEAN])) for p in mine]
+        counts.append([found.count((True, False)), found.count((False, True))])
+    return [float(mean) for mean in np.mean(counts, axis=0)]
+
+
 def verdict(told: Mapping[str, Any]) -> str:
     """helps, harms, no worse or no evidence, of a comparison (see `paired`).
 
-    The interval of the difference in Dice decides. It is over patients and knows nothing of seeds,
-    so that helps and harms need each seed on their side as well.
+    The interval of the difference in Dice decides, where nothing keeps it from that (`withheld`).
+    It is over patients and knows nothing of seeds, so that helps and harms need each seed on their
+    side as well.
     """
     above = told["above"][MEAN]
-    if above["mean"] is None or above.get("interval") is None:
-        return "no evidence"
-    if seeds_disagree(above, told["each seed"]):
+    if withheld(told) or seeds_disagree(above, told["each seed"]):
         return "no evidence"
     low, high = above["interval"]
     if low > 0:
@@ -110,6 +131,46 @@ def verdict(told: Mapping[str, Any]) -> str:
     if high < 0:
         return "harms"
     return "no worse" if low > -MARGIN else "no evidence"
+
+
+def withheld(told: Mapping[str, Any]) -> list[str]:
+    """Why a comparison is no evidence, whatever its interval says; [] if the interval decides."""
+    above, reasons = told["above"][MEAN], []
+    if told["failed"]:  # a training that diverges fails, so that those left are no fair choice
+        asked = len(told["each seed"])
+        reasons.append(
+            f"of {asked} seeds {len(told['failed'])} failed, and those left may be the lucky ones"
+        )
+    patients = above.get("patients", 0)
+    if patients < LEAST_PATIENTS:
+        reasons.append(f"{patients} test patient(s), {LEAST_PATIENTS} are needed")
+    mine, theirs = told["false alarms"]
+    worse = above.get("interval") and above["interval"][1] < 0
+    if mine > theirs and not worse:
+        reasons.append(alarms(told["false alarms"]))
+    return reasons
+
+
+def alarms(counts: Sequence[float]) -> str:
+    """False alarms of a comparison in words; "" if neither raised one alone."""
+    mine, theirs = counts
+    if not mine and not theirs:
+        return ""
+    return (
+        f"false alarms: it alone finds what is not there in {mine:.3g} test patient(s), the "
+        f"other alone in {theirs:.3g}"
+    )
+
+
+def over(above: Mapping[str, Any]) -> str:
+    """ " over" how many patients a difference is, where some have none; else ""."""
+    there, left = above.get("patients", 0), above["left_out"]
+    return f" over {there} of {there + left} patients" if left else ""
+
+
+def failed_seeds(names: Sequence[int]) -> str:
+    """A sentence on the seeds that failed; "" if none did."""
+    return f" Failed: seed {', '.join(map(str, names))}." if names else ""
 
 
 def seeds_disagree(above: Mapping[str, Any], each: Sequence[float | None]) -> bool:
@@ -140,14 +201,20 @@ def _verdicts(
                 "no worse": f"neither better nor more than {MARGIN:g} worse",
                 "no evidence": "not told apart: too few patients or seeds, or no difference",
             }[word]
-            if seeds_disagree(above, against["each seed"]):
+            if reasons := withheld(against):
+                sentence = f"not told apart: {'; '.join(reasons)}"
+            elif seeds_disagree(above, against["each seed"]):
                 each = [value for value in against["each seed"] if value is not None]
                 sentence = f"not told apart: seeds disagree ({', '.join(map(signed, each))})"
+            heard = alarms(against["false alarms"])
+            if heard and heard not in sentence:
+                sentence += f"; {heard}"
             longer = steps[name] / steps[other]
             if not AS_LONG <= longer <= 1 / AS_LONG:
                 sentence += f"; it trained {longer:g} times as long"
-            text = f"{name} against {other}: {cell(above)} Dice: {sentence}."
-            found.append({"arm": name, "against": other, "verdict": word, "sentence": text})
+            text = f"{name} against {other}: {cell(above)} Dice{over(above)}: {sentence}."
+            one = {"arm": name, "against": other, "verdict": word, "sentence": text}
+            found.append({**one, "failed": against["failed"]})
     return found
 
 
@@ -168,7 +235,10 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         f"{', '.join(map(str, result['seeds']))}. Mean Dice over test patients with 95 % bootstrap "
         f"intervals over patients; differences are paired by patient and seed.{decided}",
         "",
-        *(f"* {one['sentence']}" for one in result["verdicts"]),
+        *(
+            f"* {one['sentence']}{failed_seeds([result['seeds'][n] for n in one['failed']])}"
+            for one in result["verdicts"]
+        ),
         "",
     ]
     rows = []
@@ -178,9 +248,8 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         row = [name, *(cell(told["dice"][m]) for m in measures), each, sd]
         for other in others:
             against = told[roles[other]]
-            row += (
-                [cell(against["above"][MEAN]), percent(against["share"])] if against else ["", ""]
-            )
+            above = against["above"][MEAN] if against else None
+            row += [cell(above) + over(above), percent(against["share"])] if above else ["", ""]
         rows.append(row)
     head = ["learned from", *measures, "each seed", "sd over seeds"]
     for other in others:

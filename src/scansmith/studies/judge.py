@@ -93,8 +93,8 @@ def judge_generators(
     for generator in makers:
         for seed in seeds[: judging.seeds]:
             told = list(_judged(place, store, generator, seed, judging)) if exported else []
-            problems += told
-            failed = {problem.split(":")[0].rpartition(", ")[2] for problem in told}
+            problems += [problem for _, problem in told]
+            failed = {what for what, _ in told}
             done = exported and "synthesize" not in failed
             judged.append(
                 {
@@ -111,8 +111,8 @@ def judge_generators(
 
 def _judged(
     place: Place[Spec], store: Store, generator: str, seed: int, judging: Judging
-) -> Iterator[str]:
-    """The steps of one generator under one seed; what went wrong."""
+) -> Iterator[tuple[str, str]]:
+    """The steps of one generator under one seed: which went wrong, and a line about it."""
     folder, real = judged_folder(place.out, generator, seed), place.out / "judged"
     cases = judging.cases or max(LEAST, len({c.patient for c in _of(store, "train")}))
     record = {
@@ -124,14 +124,18 @@ def _judged(
     made = folder / "synthetic"
     train, holdout = (real / name for name in SETS)
 
-    def stage(what: str, work: Callable[[Progress | None], object], **more: int) -> list[str]:
+    def stage(
+        what: str, work: Callable[[Progress | None], object], **more: int
+    ) -> list[tuple[str, str]]:
         title = f"{generator}, seed {seed}, {what}"
 
         def watched() -> None:
             with place.watched(title) as progress:
                 work(progress)
 
-        return _tried(title, lambda: step(folder / f"{what}.json", {**record, **more}, watched))
+        done = folder / f"{what}.json"
+        problems = _tried(title, lambda: step(done, {**record, **more}, watched))
+        return [(what, problem) for problem in problems]
 
     failed = stage(
         "synthesize",

@@ -2,13 +2,15 @@
 
 Three parts are looked for in what the set says of itself: the patients that its generator learned
 from, the source cases that its images were drawn from, and the cases that its label changes name
-(whose lesion was placed). What cannot be told is refused too, since a leak makes every number
-better and nothing shows it. A patient who has another name in another data set cannot be noticed.
+(whose lesion was placed). Where somebody's word stands for what the set does not say, it is looked
+at for cases that have the names of patients who are tested on. What cannot be told is refused too,
+since a leak makes every number better and nothing shows it. A patient who has another name in
+another data set cannot be noticed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from scansmith.synthesize.provenance import Row, read_rows
 from scansmith.workflow import load_run
 
 ROWS = "provenance.jsonl"
+NOBODY = "nobody"
+"""What `learned` says of a generator that learned from no patient of the study's data."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Cleared:
     Attributes:
         cases: how many it has.
         learned: patients that its generator learned from.
-        drawn: patients that its cases were drawn from, or whose lesions they hold.
+        drawn: patients that its cases were drawn from, whose lesions they hold, or whose names
+            they have.
     """
 
     cases: int
@@ -52,10 +57,12 @@ def check_leakage(
         store: the study's.
         held_out: the patients that are tested on; None: the test split of `store`.
         runs: folders of the runs that made it, where they learned from another store than this.
-        learned: patients that its generator learned from, on the word of who made it. Needed for
-            sets that were made by other programs.
+        learned: patients of the store that its generator learned from, on the word of who made
+            it; `NOBODY` where it learned from none of them. Needed for sets that were made by other
+            programs.
     Raises:
-        DataError: a held-out patient had a part in it, or it cannot be told.
+        DataError: a held-out patient had a part in it, it cannot be told, or `learned` names
+            somebody whom the data do not have.
     """
     synthetic = Path(synthetic)
     patients = {name: case.patient for name, case in store.cases.items()}
@@ -67,16 +74,27 @@ def check_leakage(
         learners, known = _learners(synthetic, rows, store, runs)
         patients = known | patients
     else:
-        learners = set(learned)
+        learners = set(learned) - {NOBODY}
+        _check_word(synthetic, learners, {*patients.values(), *store.left_out})
     drawn = {row["case"]: {patients.get(n, n) for n in _named(row)} for row in rows}
-    problems = _leaks(learners, drawn, set(held_out))
+    namesakes: dict[str, set[str]] = {}
+    if learned is not None:
+        there = find_layout(synthetic).cases
+        namesakes = {c.case: {patients.get(n, n) for n in (c.case, c.patient)} for c in there}
+    problems = _leaks(learners, drawn, namesakes, set(held_out))
     if problems:
         raise DataError("\n".join(f"{synthetic}: {problem}" for problem in problems))
-    everybody = frozenset(who for each in drawn.values() for who in each)
-    return Cleared(len(rows), frozenset(learners), everybody & frozenset(patients.values()))
+    everybody = frozenset[str]().union(*drawn.values(), *namesakes.values())
+    cases = len(drawn.keys() | namesakes.keys())
+    return Cleared(cases, frozenset(learners), everybody & frozenset(patients.values()))
 
 
-def _leaks(learners: Collection[str], drawn: dict[str, set[str]], held_out: set[str]) -> list[str]:
+def _leaks(
+    learners: Collection[str],
+    drawn: Mapping[str, set[str]],
+    namesakes: Mapping[str, set[str]],
+    held_out: set[str],
+) -> list[str]:
     problems = []
     if tested := sorted(held_out & set(learners)):
         problems.append(
@@ -84,15 +102,37 @@ def _leaks(learners: Collection[str], drawn: dict[str, set[str]], held_out: set[
             f"{tested[0]} among them, expected none. Train it on the study's training patients "
             "alone, and synthesize again."
         )
-    leaking = {case: sorted(who & held_out) for case, who in drawn.items() if who & held_out}
-    if leaking:
+    if leaking := _leaking(drawn, held_out):
         case, who = next(iter(leaking.items()))
         problems.append(
             f"{len(leaking)} of {len(drawn)} cases hold something of patients that the study tests "
-            f"on, {case} of {who[0]} among them, expected none. Synthesize from the training split "
+            f"on, {case} of {who} among them, expected none. Synthesize from the training split "
             "(--split train), with lesions of training patients."
         )
+    if leaking := _leaking(namesakes, held_out):
+        case, who = next(iter(leaking.items()))
+        problems.append(
+            f"{len(leaking)} of {len(namesakes)} cases have the name of a patient that the study "
+            f"tests on, {case} of {who} among them, expected none. Take out what was made from "
+            "these patients; rename cases that only happen to be called so."
+        )
     return problems
+
+
+def _leaking(whose: Mapping[str, set[str]], held_out: set[str]) -> dict[str, str]:
+    """Cases in which somebody had a part who is held out -> the first such patient."""
+    return {case: min(who & held_out) for case, who in whose.items() if who & held_out}
+
+
+def _check_word(synthetic: Path, learners: Collection[str], known: Collection[str]) -> None:
+    """Whoever is named must be in the data: of others it cannot be told whether they are tested."""
+    if unknown := sorted(set(learners) - set(known)):
+        raise DataError(
+            f"{synthetic}: learned: found {len(unknown)} name(s) that no patient of the study's "
+            f"data has, {unknown[0]} among them, expected patients such as {min(known)}. Give "
+            "their names in these data, and leave out who is not in them: "
+            f"learned: [{NOBODY}] if all are from elsewhere."
+        )
 
 
 def _check_rows(synthetic: Path, rows: Sequence[Row]) -> None:

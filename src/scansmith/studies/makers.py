@@ -17,6 +17,7 @@ from scansmith.studies.counterparts import (
     differences,
     labelled,
     real_cases,
+    recoded,
     tells,
     told_apart,
 )
@@ -102,7 +103,7 @@ class Makers:
         problems = differences(store, self.store) + self._unseen(told.learned | told.drawn)
         if problems:
             raise DataError("\n".join(f"{given.path}: {problem}" for problem in problems))
-        return real_cases(store, "train")
+        return [recoded(case, store, self.store) for case in real_cases(store, "train")]
 
     def _unseen(self, learned: Collection[str]) -> list[str]:
         """A line if patients of the data set had a part in a set whom segmenters may not see."""

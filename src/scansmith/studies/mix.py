@@ -8,7 +8,8 @@ A `Plan` says it in the papers' terms, as shares of N, the real samples that the
 
 `Plan.mix` counts it out for numbers of samples and of draws. The draws stay the same whatever is
 mixed, so that no arm of a study is trained for longer: `draws` = steps x samples in a step, in
-the paper's tables 100 x N. Every amount is rounded to the nearest whole number, halves up.
+the paper's tables 100 x N. Every amount is rounded to the nearest whole number, halves up; one that
+comes to no sample is refused, since the training would not be what it is called.
 
 random           all sources in one pool, which is gone through in a new order each time
 real-first       real and enhanced samples, then synthetic ones
@@ -54,12 +55,20 @@ class Plan(Section):
     )
 
     def sizes(self, real: int) -> dict[Source, int]:
-        """How many samples of each source are used when there are `real` real ones."""
-        amounts = (self.real, self.synthetic, self.enhanced)
-        return {
-            source: _whole(Fraction(str(amount)) * real)
-            for source, amount in zip(SOURCES, amounts, strict=True)
-        }
+        """How many samples of each source are used when there are `real` real ones.
+
+        Raises:
+            DataError: a source is asked for, and so little of it that it comes to no sample.
+        """
+        amounts = dict(zip(SOURCES, (self.real, self.synthetic, self.enhanced), strict=True))
+        sizes = {source: _whole(Fraction(str(of)) * real) for source, of in amounts.items()}
+        if none := [source for source, size in sizes.items() if amounts[source] and not size]:
+            asked = ", ".join(f"{source}: {amounts[source]:g}" for source in none)
+            raise DataError(
+                f"mix: found {asked} of {real} real samples, which comes to none, expected one "
+                "at least. Raise it, set it to 0, or learn from more patients."
+            )
+        return sizes
 
     def mix(
         self,
@@ -80,7 +89,8 @@ class Plan(Section):
                 as if fewer had been labelled; None: each sample is a patient's only one.
         Raises:
             SettingsError: nothing is left to learn from, or copies are wanted of nothing.
-            DataError: there are fewer synthetic samples than the plan asks for.
+            DataError: there are fewer synthetic samples than the plan asks for, or so few real ones
+                that a share comes to none.
         """
         sizes = self.sizes(real)
         offered = sizes | {"real": real}

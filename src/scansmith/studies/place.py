@@ -91,14 +91,18 @@ class Place(Generic[S]):
         }
 
     def store_of(self: Place[Spec], name: str) -> Store:
-        """A synthetic set from elsewhere, prepared as the real scans are."""
+        """A synthetic set from elsewhere, prepared as the real scans are, all of it.
+
+        Raises:
+            DataError: it cannot be prepared, or was changed since it was.
+        """
         part = self.spec.data
         return prepare(
             self.spec.sets[name].path,
             self.out / "sets" / file_name(name),
             part.method,
             preset=part.preset,
-            sets=[*words(part.sets), *self.extra, "data.split=1,0,0"],
+            sets=[*words(part.sets), *self.extra, "data.split=1,0,0", "data.patients=0"],
             workers=1,
         )
 

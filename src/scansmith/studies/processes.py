@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing import active_children, get_context
-from types import FrameType
+from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from typing import TypeVar
 
 from scansmith.scan import SettingsError
+from scansmith.train.conditions import listen_to
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -41,7 +42,9 @@ def each_seed(
 
 def _pooled(work: Callable[[P, int], R], place: P, seeds: Sequence[int], jobs: int) -> dict[int, R]:
     done, futures = dict[int, R](), dict[int, Future[R]]()
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _listen) as pool:
+    context = get_context("spawn")
+    stop = context.Event()
+    with ProcessPoolExecutor(jobs, context, _begin, (stop,)) as pool:
         try:
             for seed in seeds:
                 with suppress(BrokenProcessPool):
@@ -50,52 +53,41 @@ def _pooled(work: Callable[[P, int], R], place: P, seeds: Sequence[int], jobs: i
                 with suppress(BrokenProcessPool):
                     done[seed] = future.result()
         except KeyboardInterrupt:
+            stop.set()
             for future in futures.values():
                 future.cancel()
-            for process in active_children():
-                process.terminate()
             raise
     return done
 
 
-@dataclass
-class _Here:
-    """A process of the pool: is it at work, and was it told to stop?"""
-
-    at_work: bool = False
-    stopped: bool = False
+_stop: list[Event] = []
+"""Of a process of the pool: set once it is to stop."""
 
 
-_here = _Here()
-
-
-def _listen() -> None:
+def _begin(stop: Event) -> None:
     """A terminal's Ctrl-C reaches every process. The first one listens alone and tells the others.
 
-    It tells them by SIGTERM, after which a training finishes its step: `train.conditions`.
+    It does not tell them by a signal: the pool sends one itself to those that are left where one is
+    killed, and some schedulers signal them all.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _stop)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    _here.stopped = True
-    if _here.at_work:
-        raise KeyboardInterrupt
+    _stop.append(stop)
+    listen_to(stop.is_set)
 
 
 def _one(work: Callable[[P, int], R], place: P, seed: int) -> R:
-    """One seed; a process that was stopped begins no other, though its queue may hold one."""
-    if _here.stopped:
+    """One seed; a process that is to stop begins no other, though its queue may hold one."""
+    (stop,) = _stop
+    if stop.is_set():
         raise KeyboardInterrupt
-    _here.at_work = True
     try:
         return work(place, seed)
     except KeyboardInterrupt:
-        _here.stopped = True
+        if (
+            not stop.is_set()
+        ):  # SIGTERM: its training is saved, and whoever sent it waits for the end
+            os._exit(128 + signal.SIGTERM)
         raise
-    finally:
-        _here.at_work = False
 
 
 def killed(seed: int) -> str:

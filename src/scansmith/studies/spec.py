@@ -77,7 +77,9 @@ class OnDisk(Section):
 
     path: Path = number(..., "its folder")
     learned: tuple[str, ...] = number(
-        (), "patients that its generator learned from, where provenance.jsonl does not tell"
+        (),
+        "patients of the data that its generator learned from, where provenance.jsonl does not "
+        "tell; [nobody]: from none of them",
     )
     runs: tuple[Path, ...] = number((), "runs that made it, if they learned from another store")
 
@@ -184,6 +186,11 @@ class Spec(Study):
             name = getattr(self, role)
             if name not in self.arms and (name or role == "reference"):
                 wrong.append(f"{role}: found {name!r}, expected one of the arms")
+            elif name and self.arms[name].synthetic:
+                wrong.append(
+                    f"{role}: found {name!r}, which learns from synthetic samples, expected an arm "
+                    "of real ones alone"
+                )
         if COPIES in {arm.by for arm in self.arms.values()} and not self.lesion:
             wrong.append("lesion: nothing is named, expected the structures that are to be copied")
         if self.segmenters.lesion_share and not self.lesion:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -45,14 +45,20 @@ def training_conditions(device: torch.device, threads: int) -> Iterator[int]:
 
 
 class Interrupt:
-    """Ctrl-C, or a scheduler's SIGTERM, asks to stop after this step; a second one stops at once.
+    """Ctrl-C, or a scheduler's SIGTERM, asks to stop after this step; Ctrl-C again stops at once.
 
-    A signal that the process was told to ignore stays ignored.
+    A signal that the process was told to ignore stays ignored. A process among several may be asked
+    in another way, too: see `listen_to`.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self._signalled = False
         self._before: dict[int, Any] = {}
+
+    @property
+    def asked(self) -> bool:
+        """Whether to stop after this step."""
+        return self._signalled or any(asked() for asked in _elsewhere)
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
@@ -66,6 +72,14 @@ class Interrupt:
             signal.signal(number, before)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self._signalled and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = True
+        self._signalled = True
+
+
+def listen_to(asked: Callable[[], bool]) -> None:
+    """Let every training of this process stop after its step, too, once `asked` says so."""
+    _elsewhere.append(asked)
+
+
+_elsewhere: list[Callable[[], bool]] = []

@@ -12,7 +12,7 @@ from scansmith.data.phantom import make_phantom
 from scansmith.data.write import open_writer
 from scansmith.evaluate import audit
 from scansmith.evaluate.privacy import statistics
-from scansmith.evaluate.privacy.audit import measured
+from scansmith.evaluate.privacy.audit import measured, thinned
 from scansmith.evaluate.privacy.cases import Trace, lay_out, trace
 from scansmith.evaluate.privacy.lines import Sides, lines_of
 from scansmith.evaluate.privacy.neighbours import LEAST_DISTANCE
@@ -21,14 +21,14 @@ from scansmith.evaluate.privacy.uncompared import lesions_uncompared
 from scansmith.evaluate.privacy.verdict import judge
 from scansmith.evaluate.view import Shared, View
 from scansmith.labels.table import KNOWN
-from scansmith.scan import DataError, Scan
+from scansmith.scan import CaseFiles, DataError, Scan
 from scansmith.synthesize.make import synthesize
 from scansmith.workflow import prepare
 from scansmith.workflow import train as train_run
 
 CLEAN = {"identifying": 0, "unread": [], "unknown": []}
 SHARED = Shared(("ct",), ("background", "liver", "tumour"), (2,), "names like a lesion")
-SIDE = 44  # patients of a side: enough for a pass
+SIDE = 52  # patients of a side: enough for a pass
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +220,49 @@ def test_patients_on_both_sides_are_refused(folders, slices, tmp_path):
     with pytest.raises(DataError, match="h0x: hold-out and training case t6x are one image"):
         audit(folders["fresh"], folders["train"], renamed, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def files(prefix, *counts):
+    """Cases of as many patients as there are counts, each with so many cases."""
+    return tuple(
+        CaseFiles(f"{prefix}{person}_{n}", {}, None, f"{prefix}{person}")
+        for person, count in enumerate(counts)
+        for n in range(count)
+    )
+
+
+def cases_of(side):
+    return [files.case for files in side]
+
+
+def test_a_limit_leaves_real_patients_of_both_sets_the_same_number_of_cases():
+    """Two training patients, five hold-out patients, of 8 cases each: 16 and 40. The limit of 10
+    leaves two cases to each of the five, and so two to each of the two.
+    """
+    made, train, holdout = files("s", *[1] * 20), files("t", 8, 8), files("h", *[8] * 5)
+    found = thinned((made, train, holdout), 10)
+    assert [len(side) for side in found] == [10, 4, 10]
+    # The middle ones of 0 to 3 and of 4 to 7.
+    assert cases_of(found[1]) == ["t0_2", "t0_6", "t1_2", "t1_6"]
+    assert cases_of(found[2]) == [f"h{person}_{n}" for person in range(5) for n in (2, 6)]
+
+
+def test_a_limit_below_the_number_of_patients_takes_one_case_of_some():
+    found = thinned((files("s", 1), files("t", 8, 8), files("h", *[8] * 5)), 3)
+    assert cases_of(found[1]) == ["t0_4", "t1_4"]
+    assert cases_of(found[2]) == ["h0_4", "h2_4", "h4_4"]
+
+
+def test_an_audit_measures_no_more_cases_than_its_limit(folders):
+    found = audit(folders["fresh"], folders["train"], folders["holdout"], limit=3)
+    sets = found["sets"].values()
+    assert [(own["cases"], own["cases_measured"]) for own in sets] == [(6, 3), (7, 3), (5, 3)]
+
+
+@pytest.mark.parametrize("limit", [None, 12])
+def test_a_limit_that_no_set_exceeds_takes_nothing_away(limit):
+    sets = files("s", 1), files("t", 10, 1, 1), files("h", 1, 1)
+    assert thinned(sets, limit) == sets
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from scansmith.evaluate.privacy.neighbours import Nearness, flipped, flips
 from scansmith.evaluate.view import Shared, View
 
 NOTHING = np.zeros(2)
+CHANCE = {"mean": {"share": 0.5, "auc": 0.5}, "sd": {"share": 0.1, "auc": 0.1}}
 
 
 def test_beside_the_largest_lesion_only_large_ones_count():
@@ -45,10 +46,56 @@ def test_gaps_of_lesions_are_judged_by_gaps_of_real_lesions():
         "lesion", np.array([0]), np.arange(5), (np.array([0]), np.array([0, 1, 0, 0, 0])),
         across, real, np.ones(5), own, patients, np.array([True, True, False, False]),
     )  # fmt: skip
-    found = measure(line, 1, 1, {"share": 0.1, "auc": 0.1}, 0)["copies"]
+    found = measure(line, 1, 1, CHANCE, 0)["copies"]
     gaps = np.log([1.0, 2.0, 0.6 / 0.5, 0.7 / 0.6, 0.7 / 0.6])
     assert found["largest_real_gap"] == pytest.approx(np.log(2.0))
     assert found["gap_limit"] == pytest.approx(statistics.gap_limit(gaps, 1, ALPHA))
+
+
+def features(synthetic, real, own, trained):
+    """A line of cases on an axis: distances are differences. `trained` are names of patients."""
+    made, real = np.array(synthetic, float), np.array(real, float)
+    across = np.abs(made[:, None] - real[None])
+    same = np.array([[name == other for other in own] for name in own])
+    among = np.where(same, np.inf, np.abs(real[:, None] - real[None]))
+    patients = tuple(dict.fromkeys(own))
+    pieces = np.zeros(len(made), int), np.zeros(len(real), int)
+    return Line(
+        "features", np.arange(len(made)), np.arange(len(real)), pieces,
+        Nearness(across, np.ones(across.shape, bool), {}), among, across.min(axis=0),
+        tuple(own), patients, np.array([name in trained for name in patients]),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("own", "real"), [("ab", [0, 10]), ("aab", [0, 1, 10])])
+def test_two_real_patients_call_no_copies(own, real):
+    """Each has one other patient, and no gap: a limit of 0 would call everything a copy."""
+    found = measure(features([2, 9, 50], real, own, "a"), 3, 6, CHANCE, 0)
+    assert found["copies"] == {
+        "gap_limit": np.inf, "train": 0, "holdout": 0,
+        "largest_real_gap": np.inf, "above_real_train": 0, "above_real_holdout": 0,
+    }  # fmt: skip
+    assert found["membership"]["interval"] is None
+    assert found["authenticity"] == {"synthetic": None, "holdout": None}
+    assert found["holdout_nearer_to_train"] is None
+    # With a third the gaps of real patients are known: log 10/4, 6/4 and 10/6.
+    three = measure(features([2, 9, 50], [0, 4, 10], "abc", "a"), 3, 6, CHANCE, 0)
+    assert three["copies"]["largest_real_gap"] == pytest.approx(np.log(2.5))
+
+
+def test_authenticity_compares_case_with_case():
+    """Training patients a (0 and 8) and b (10 and 40), hold-out patients c (13, 70) and d (100).
+
+    From the nearest case of the other of a and b, 0 is 10 away, 8 and 10 are 2, and 40 is 32. Of
+    the synthetic cases 12.5 is 2.5 from 10, farther than 2; 1 and 37 are nearer to 0 and 40 than
+    these are to the other patient. Of the hold-out cases 13 is 3 from 10, farther; 70 is 30 from
+    40, nearer; 100 is 60 from 40, farther. Patient by patient, a would be 2 from b, and 37 and
+    all hold-out patients farther than that from theirs.
+    """
+    line = features([12.5, 1, 37], [0, 8, 10, 40, 13, 70, 100], "aabbccd", "ab")
+    found = measure(line, 3, 6, CHANCE, 0)["authenticity"]
+    assert found["synthetic"] == pytest.approx(1 / 3)
+    assert found["holdout"] == pytest.approx(2 / 3)
 
 
 def hashed(name, image, patient=None):

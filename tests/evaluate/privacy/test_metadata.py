@@ -1,17 +1,18 @@
 """What files say beside their voxels: every kind is found, and nothing where nothing is."""
 
+import gzip
 import json
 
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from scansmith.data.write import open_writer
-from scansmith.evaluate.privacy import metadata
+from scansmith.evaluate.privacy import texts
 from scansmith.evaluate.privacy.metadata import scan_folder
 from scansmith.labels.table import LabelTable
 from scansmith.scan import Scan
@@ -21,6 +22,13 @@ UID = "1.2.840.113619.2.55.3.604688"
 
 def kinds(found):
     return {(f["file"], f["kind"], f["level"]) for f in found["findings"]}
+
+
+def identified(folder):
+    """What was found in a person's place, file by file; every file was read."""
+    found = scan_folder(folder)
+    assert found["unread"] == []
+    return [f["text"] for f in found["findings"] if f["level"] == "identifying"]
 
 
 def dicom(path, **tags):
@@ -99,6 +107,124 @@ def test_png_chunks_and_text_files_are_read(tmp_path):
         ("e.txt", "date", "trace"),
         ("e.txt", "e-mail", "trace"),
     }
+
+
+@pytest.mark.parametrize("ending", [".txt", ".md", ".log", ".notes"])
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("PatientName: Jane Doe", ["Jane Doe"]),
+        ("Patient ID = 4711", ["4711"]),
+        ("12:03 read PatientBirthDate: 12.03.1961, PatientID: 4711", ["12.03.1961", "4711"]),
+        ("PatientName: anonymous, PatientID: not known", []),
+        ("the PatientID was removed from every header: nothing is left", []),
+        ("the number of the patient: 3", []),
+    ],
+)
+def test_a_line_names_a_person_behind_a_key_that_is_made_for_it(tmp_path, ending, line, named):
+    (tmp_path / f"a{ending}").write_text(f"a first line\n- {line}\n")
+    assert identified(tmp_path) == named
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("<PatientName>Jane Doe</PatientName>", ["Jane Doe"]),
+        ("<d:PatientName vr='PN'><a>\n <b>Jane Doe</b></a></d:PatientName>", ["Jane Doe"]),
+        ('<element tag="0010,0020" name="PatientID">4711</element>', ["4711"]),
+        ('<case PatientID="4711"/>', ["4711"]),
+        ('<meta name="PatientID" content="4711">', ["4711"]),
+        ("<p><b>Patient ID</b>: 4711</p>", ["4711"]),
+        ("<p>Patient ID: <i>anonymous</i></p>", []),
+        ('<element name="PatientID"/><element name="Modality">CT</element>', []),
+        ("<PatientName></PatientName><Modality>CT</Modality>", []),
+        ("<p>The patient's name is not told.</p><th>Patient ID</th><th>Age</th>", []),
+    ],
+)
+@pytest.mark.parametrize("ending", [".xml", ".html"])
+def test_tags_that_are_made_for_a_person_are_read(tmp_path, ending, text, named):
+    (tmp_path / f"a{ending}").write_text(text)
+    assert identified(tmp_path) == named
+
+
+def test_tables_name_a_person_beside_a_key_and_below_one(tmp_path):
+    (tmp_path / "a.csv").write_text("PatientName,Jane Doe\n")
+    (tmp_path / "b.csv").write_text("Modality;CT\nPatientID;4711\n")
+    (tmp_path / "c.tsv").write_text("case\tPatientID\nc1\t4712\n")
+    (tmp_path / "d.csv").write_text("PatientID,Age\nanonymous,60\n")  # heads, and nobody
+    assert identified(tmp_path) == ["Jane Doe", "4711", "4712"]
+
+
+def test_dicom_as_json_is_read_by_its_numbers(tmp_path):
+    names = {"vr": "PN", "Value": [{"Alphabetic": "Jane Doe"}]}
+    tags = {"00100010": names, "00100020": {"vr": "LO", "Value": ["4711"]}}
+    other = {"00080060": {"vr": "CS", "Value": ["CT"]}, "20200304": {"Value": ["x"]}}
+    (tmp_path / "a.json").write_text(json.dumps(tags | other))
+    assert sorted(identified(tmp_path)) == ["4711", "Jane Doe"]
+
+
+def test_a_key_of_a_png_chunk_counts_and_so_do_lines_and_tags_in_one(tmp_path):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("PatientName", "Jane Doe")
+    text.add_text("Comment", "made here\nPatientID: 4711")
+    text.add_itxt("XML:com.adobe.xmp", "<x:PatientID>4712</x:PatientID>")
+    text.add_text("Software", "scansmith")
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png", pnginfo=text)
+    assert identified(tmp_path) == ["Jane Doe", "4711", "4712"]
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".tif"])
+@pytest.mark.parametrize(
+    "comment", [b"ASCII\0\0\0DOE^JANE", b"UNICODE\0" + "DOE^JANE".encode("utf-16-le")]
+)
+def test_exif_is_read_with_what_lies_in_folders_of_its_own(tmp_path, ending, comment):
+    name, when = f"a{ending}", "2019:03:04 10:00"
+    own = {ExifTags.Base.UserComment: comment, ExifTags.Base.DateTimeOriginal: when}
+    tags, tiff = Image.Exif(), TiffImagePlugin.ImageFileDirectory_v2()
+    for number, value in (
+        (ExifTags.IFD.Exif, {**own, ExifTags.Base.MakerNote: b"\1DOE^JOHN"}),
+        (ExifTags.IFD.GPSInfo, {ExifTags.GPS.GPSLatitude: (48.0, 8.0, 0.0)}),
+    ):
+        tags.get_ifd(number).update(value)
+        tiff[int(number)] = value
+    tags[ExifTags.Base.ImageDescription] = tiff[270] = "PatientID: 4711"
+    more = {"tiffinfo": tiff} if ending == ".tif" else {"exif": tags}
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / name, **more)
+    found = scan_folder(tmp_path)
+    assert kinds(found) == {
+        (name, "personal", "identifying"),
+        (name, "name", "identifying"),
+        (name, "date", "trace"),
+        (name, "position", "trace"),
+    }
+    assert {f["text"] for f in found["findings"]} == {"4711", "DOE^JANE", when, "(48.0, 8.0, 0.0)"}
+
+
+def packed(path, name, extra=b"", comment=b""):
+    """A NIfTI file in gzip with a head of its own (RFC 1952): flags 4, 8 and 16."""
+    image = nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4))
+    plain = gzip.compress(image.to_bytes(), mtime=0)
+    flags = 4 * bool(extra) + 8 * bool(name) + 16 * bool(comment)
+    head = bytearray(plain[:10])
+    head[3] = flags
+    fields = (len(extra).to_bytes(2, "little") + extra) if extra else b""
+    fields += b"".join(text + b"\0" for text in (name, comment) if text)
+    path.write_bytes(bytes(head) + fields + plain[10:])
+
+
+def test_the_name_that_a_file_had_when_it_was_packed_is_read(tmp_path):
+    packed(tmp_path / "a.nii.gz", b"DOE^JANE_19610312.nii")
+    packed(tmp_path / "b.nii.gz", b"liver_004.nii", b"some", b"PatientID: 4711")
+    packed(tmp_path / "c.nii.gz", b"c.nii")  # as every program does
+    packed(tmp_path / "d.nii.gz", b"")
+    found = scan_folder(tmp_path)
+    assert kinds(found) == {
+        ("a.nii.gz", "name", "identifying"),
+        ("a.nii.gz", "former name", "trace"),
+        ("b.nii.gz", "former name", "trace"),
+        ("b.nii.gz", "personal", "identifying"),
+    }
+    assert found["unread"] == []
 
 
 def test_names_of_real_cases_are_traces_and_plain_numbers_are_not(tmp_path):
@@ -183,8 +309,8 @@ def test_text_beyond_the_first_64_kib_is_read_to_its_end(tmp_path):
 
 
 def test_text_that_is_too_long_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(metadata, "_MOST_BYTES", 100)
-    monkeypatch.setattr(metadata, "_HEADER_BYTES", 50)
+    monkeypatch.setattr(texts, "_MOST_BYTES", 100)
+    monkeypatch.setattr(texts, "HEADER_BYTES", 50)
     for name in ("a.txt", "b.notes"):
         (tmp_path / name).write_text("x" * 101)
     assert [one["file"] for one in scan_folder(tmp_path)["unread"]] == ["a.txt", "b.notes"]

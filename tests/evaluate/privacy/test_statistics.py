@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from scansmith.evaluate.privacy import statistics
 from scansmith.evaluate.privacy.statistics import nearer_to_train, ranked
+from scansmith.scan import DataError
 
 INF = np.inf
 
@@ -113,9 +114,17 @@ def test_members_found_at_few_false_alarms():
     assert found["found_at_5_percent"] == 0.5
 
 
+def test_one_patient_of_a_side_gives_no_interval():
+    scores, rng = np.array([3.0, 1.0, 2.0]), np.random.default_rng(0)
+    for member in (np.arange(3) < 1, np.arange(3) > 0):
+        assert statistics.auc_with_interval(scores, member, rng)["interval"] is None
+    four = np.array([3.0, 1.0, 2.0, 0.0])
+    assert len(statistics.auc_with_interval(four, np.arange(4) < 2, rng)["interval"]) == 2
+
+
 def test_authenticity_by_hand():
-    # Case 1 is 1 from patient a, whose own neighbour is 2 away: not authentic.
-    # Case 2 is 2 from patient b, whose own neighbour is 1 away: authentic.
+    # Case 1 is 1 from training case a, whose own neighbour is 2 away: not authentic.
+    # Case 2 is 2 from training case b, whose own neighbour is 1 away: authentic.
     to_train, among = np.array([[1.0, 5.0], [4.0, 2.0]]), np.array([2.0, 1.0])
     assert statistics.authenticity(to_train, among) == 0.5
 
@@ -124,16 +133,43 @@ def test_exchanging_patients_gives_the_exact_p():
     trained = np.array([True, True, False, False])
     rng = np.random.default_rng(4)
     # Both of the first two patients are chosen by chance in 1 of 6 ways.
-    found = statistics.exchanged(lambda who: np.array([who[:2].sum()]), trained, rng)
+    found = statistics.exchanged(lambda who: np.array([who[:2].sum()]), trained, np.zeros(4), rng)
     assert found["p"] == pytest.approx(1 / 6, abs=0.03)
     assert found["each"] == [found["p"]]
-    # 0, 1, 2 with 1/6, 4/6, 1/6: variance 1/3.
+    # 0, 1, 2 with 1/6, 4/6, 1/6: mean 1, variance 1/3.
+    assert found["mean"][0] == pytest.approx(1, abs=0.05)
     assert found["sd"][0] == pytest.approx(np.sqrt(1 / 3), abs=0.03)
+
+
+def test_patients_are_exchanged_within_their_stratum_alone():
+    trained = np.array([True, False, True, True, False, False])
+    strata, counts = np.array([1, 0, 0, 1, 1, 1]), set()
+
+    def look(who):
+        counts.add((int(who[strata == 0].sum()), int(who[strata == 1].sum())))
+        return np.array([who[[0, 2, 3]].sum()])
+
+    found = statistics.exchanged(look, trained, strata, np.random.default_rng(6))
+    assert counts == {(1, 2)}
+    # Both of 0 and 3 out of four, 1 in 6, and 2 out of two, 1 in 2; of all six, 1 in 20.
+    assert found["p"] == pytest.approx(1 / 12, abs=0.02)
+
+
+def test_what_is_no_number_has_no_p():
+    trained, rng = np.array([True, True, False, False]), np.random.default_rng(7)
+
+    def look(who):
+        return np.array([np.nan if who[:2].all() else 0.0])
+
+    with pytest.raises(DataError, match="no finite number"):
+        statistics.exchanged(look, trained, np.zeros(4), rng)
+    with pytest.raises(DataError, match="no finite number"):  # in exchanged patients alone
+        statistics.exchanged(look, ~trained, np.zeros(4), rng)
 
 
 def test_several_looks_are_paid_for():
     rng = np.random.default_rng(5)
     trained, weights = np.arange(40) < 20, rng.random((10, 40))
-    found = statistics.exchanged(lambda who: weights @ who, trained, rng, 500)
+    found = statistics.exchanged(lambda who: weights @ who, trained, np.zeros(40), rng, 500)
     assert found["p"] > min(found["each"])
     assert found["critical"] > 1.9  # one look: 1.64

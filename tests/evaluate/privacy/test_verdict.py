@@ -17,6 +17,7 @@ def line():
         "patients": {"train": 30, "holdout": 40},
         "nearer_to_train": {"share": 0.5},
         "membership": {"auc": 0.5},
+        "mean_of_chance": {"share": 0.5, "auc": 0.5},
         "sd_of_chance": {"share": 0.1, "auc": 0.07},
         "copies": {"train": 0, "holdout": 0},
     }
@@ -81,6 +82,31 @@ def test_a_search_that_would_not_notice_a_leaning_says_how_many_cases_would_do(w
     assert found["needed"] == needed
     close = judged(lambda lines, *_: lines["whole"]["sd_of_chance"].update({what: 0.98 * sd}))
     assert close["verdict"] == "pass"
+
+
+def test_a_leaning_is_noticed_as_far_above_chance_as_exchanged_patients_are():
+    """They show a share of 0.6 where the lesion is commoner in training patients."""
+
+    def shown(share):
+        return lambda lines, *_: lines["whole"]["mean_of_chance"].update(share=share)
+
+    found = judged(shown(0.6))
+    assert found["verdict"] == "inconclusive"
+    assert "from a share of 0.93 " in found["reasons"][0]  # 0.6 + (2 + 1.28) sd
+    # 0.25 above it are wanted, 3.28 sd of 0.1 are there: 1.3126 squared, of 30 and of 40.
+    needed = {"train_patients": 52, "holdout_patients": 52, "synthetic_cases": 69}
+    assert found["needed"] == needed
+    # Chance itself gives what is wanted: more patients of the kind would not do.
+    assert judged(shown(0.9))["needed"]["synthetic_cases"] == 40
+    assert "share 0.50 (0.51), AUC 0.50 (0.50)" in judged(shown(0.51))["reasons"][0]
+
+
+def test_with_two_real_patients_it_says_that_no_copy_could_be_called():
+    def change(train):
+        return lambda lines, *_: lines["whole"]["patients"].update(train=train, holdout=1)
+
+    told = [any("called a copy" in r for r in judged(change(n))["reasons"]) for n in (1, 2)]
+    assert told == [True, False]
 
 
 @pytest.mark.parametrize("p", [0.5, 0.001])

@@ -24,6 +24,7 @@ from scansmith.evaluate.reader_study.grid import (
 from scansmith.evaluate.reader_study.make import make_study
 from scansmith.evaluate.reader_study.options import StudyOptions
 from scansmith.evaluate.reader_study.pages import Pages
+from scansmith.evaluate.reader_study.score import score_study
 from scansmith.evaluate.view import AXES, View
 from scansmith.scan import DataError, RunError, SettingsError
 
@@ -300,6 +301,19 @@ def test_nobody_is_shown_on_both_sides(tmp_path: Path) -> None:
         choose(sets, 9, 1, np.random.default_rng(0))
 
 
+def test_pictures_of_one_source_are_noted_though_it_is_not_in_the_real_set(tmp_path: Path) -> None:
+    real = write_set(tmp_path / "real", {f"p{n}": body(n) for n in range(4)})
+    made_from = {f"synth_{n}": f"train{n % 2}" for n in range(4)}
+    synthetic = write_set(
+        tmp_path / "synthetic", {name: body(50) for name in made_from}, sources=made_from
+    )
+    record = make_study(real, synthetic, tmp_path / "study", StudyOptions(8))
+    rows = [row for row in record["cases"].values() if row["truth"] == "synthetic"]
+    assert {row["case"]: row["patient"] for row in rows} == made_from
+    (note,) = record["notes"]
+    assert note.startswith("The 4 synthetic pictures are of 2 patients")
+
+
 def test_a_case_of_the_same_name_counts_as_the_same_patient(tmp_path: Path) -> None:
     cases = {f"p{n:02}": body(n) for n in range(8)}
     sets = open_sets(write_set(tmp_path / "a", cases), write_set(tmp_path / "b", cases), ())
@@ -347,6 +361,49 @@ def test_the_same_seed_gives_the_same_bytes_and_another_another_order(
         for found in (one, other)
     ]
     assert truths[0] != truths[1]
+
+
+def write_anew(
+    folder: Path, seed: int, name: str = "s", depth_mm: float = 5.0
+) -> tuple[Path, Path]:
+    """Six real cases, the same ones each time, and six synthetic ones of this seed."""
+    real = write_set(folder / "real", {f"p{n}": body(n) for n in range(6)})
+    cases = {f"{name}{n}": body(seed + n) for n in range(6)}
+    affine = np.diag([-2.0, -2.0, depth_mm, 1.0])
+    return real, write_set(folder / "synthetic", cases, affine=affine)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_set_that_is_made_anew_makes_another_study(tmp_path: Path, dims: int) -> None:
+    """Folders, names, seed and options are the same; the pictures are not."""
+    keys = {
+        name: made(write_anew(tmp_path / name, seed), tmp_path / f"study_{name}", dims=dims)
+        for name, seed in (("old", 100), ("same", 100), ("new", 200))
+    }
+    assert keys["old"] == keys["same"]
+    assert keys["old"]["sets"] == keys["new"]["sets"] == {"real": "real", "synthetic": "synthetic"}
+    assert keys["old"]["study"] != keys["new"]["study"]
+    rows = [f"{case},{row['truth']}" for case, row in keys["old"]["cases"].items()]
+    (tmp_path / "answers-x.csv").write_text("\n".join(["case,answer", *rows]))
+    with pytest.raises(DataError, match="which this study does not have"):
+        score_study([tmp_path / "answers-x.csv"], tmp_path / "study_new-key.json", tmp_path / "out")
+
+
+def test_other_voxel_sizes_make_another_study(tmp_path: Path) -> None:
+    """Resampled, the same voxels are other pictures."""
+    one = made(write_anew(tmp_path / "one", 100), tmp_path / "a", dims=3)
+    thick = made(write_anew(tmp_path / "two", 100, depth_mm=6.0), tmp_path / "b", dims=3)
+    assert one["study"] != thick["study"]
+
+
+def test_who_learned_one_order_does_not_know_the_next(tmp_path: Path) -> None:
+    """The seed is 0 throughout; names or pictures of the synthetic cases differ."""
+    orders = []
+    for number, (seed, name) in enumerate([(100, "s"), (200, "s"), (100, "t"), (300, "u")]):
+        sides = write_anew(tmp_path / str(number), seed, name)
+        record = made(sides, tmp_path / f"study_{number}", 12)
+        orders.append([row["truth"] for row in record["cases"].values()])
+    assert len(set(map(tuple, orders))) == 4
 
 
 def test_several_modalities_stand_side_by_side_or_in_files_of_their_own(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from scansmith.studies.report.convergence import convergence_note, convergence_of
-from scansmith.studies.report.help import deciding, help_of, overall, sentence
+from scansmith.studies.report.help import deciding, help_of, overall, sentence, twins_of
 from scansmith.studies.report.verdicts import faithful_word, verdicts
 from scansmith.studies.spec import Arm, Generator, Segmenters, Spec
 
-REAL = [0.5, 0.6, 0.7, 0.8]
+REAL = [0.5, 0.6, 0.7, 0.8] * 2
+NAN = float("nan")
 BOTH = Arm(synthetic=1, by="gan")
 
 
@@ -27,12 +28,13 @@ def scores(values):
 
 
 def above(*differences):
-    """Scores of one seed, so much above those of real scans."""
-    return [scores([value + d for value, d in zip(REAL, differences, strict=True)])]
+    """Scores of one seed, so much above those of real scans; of eight patients, two alike."""
+    return [scores([value + d for value, d in zip(REAL, differences * 2, strict=True)])]
 
 
 def told(spec, **found):
-    return help_of(spec, {"real": above(0, 0, 0, 0), **found}, "both")
+    found = {"real": above(0, 0, 0, 0), **found}
+    return help_of(spec, found, "both", range(len(found["real"])))
 
 
 def test_it_helps_where_it_beats_real_scans_that_trained_as_long():
@@ -143,6 +145,113 @@ def test_a_comparison_that_was_not_done_leaves_no_verdict():
     assert "no verdict" in sentence(found)
 
 
+def test_false_alarms_that_the_interval_does_not_know_of_keep_an_arm_from_helping():
+    """Six with a tumour gain .06 each; four have none, and in three the arm alone finds one."""
+    spec = study(hold="iterations", augmented=Arm(augment=False), classical="augmented")
+    real = scores([*REAL[:6], *[NAN] * 4])
+    loud = scores([*(value + 0.06 for value in REAL[:6]), 0, 0, 0, NAN])
+    silent = scores([*(value + 0.06 for value in REAL[:6]), *[NAN] * 4])
+    seeds = {"real": [real] * 2, "augmented": [scores([*REAL[:6], *[0] * 4])] * 2}
+    found = told(spec, **seeds, both=[loud, silent])
+    against_real, against_augmented = found["comparisons"]
+    assert against_real["above"]["mean"] == pytest.approx(0.06)
+    assert against_real["above"]["interval"][0] > 0
+    # three alarms under the first seed and none under the second; "augmented" raises four always
+    assert against_real["false_alarms"] == [1.5, 0]
+    assert against_augmented["false_alarms"] == [0, 2.5]
+    assert against_augmented["verdict"] == "helps"
+    assert (found["word"], found["why"]) == ("no evidence", "withheld")
+    text = sentence(found)
+    assert text.startswith(
+        "“both”: no evidence: against “real”, false alarms: it alone finds what is not there in "
+        "1.5 test patient(s), the other alone in 0 (against “real” +0.060 Dice over 6 of 10 "
+    )
+    assert told(spec, **seeds, both=[silent] * 2)["word"] == "helps"
+    # an alarm of each is one of neither alone, and who is worse harms, however loud
+    both = scores([*REAL[:6], 0, NAN, NAN, NAN])
+    even = told(study(hold="iterations"), real=[both], both=[loud])
+    assert even["comparisons"][0]["false_alarms"] == [2, 0]
+    worse = scores([*(value - 0.06 for value in REAL[:6]), 0, 0, 0, 0])
+    assert told(study(hold="iterations"), real=[real], both=[worse])["word"] == "harms"
+
+
+def test_a_seed_that_failed_leaves_no_evidence_and_is_named():
+    spec = study(hold="iterations", augmented=Arm(augment=False), classical="augmented")
+    gain, loss = above(*[0.1] * 4) * 3, above(*[-0.1] * 4) * 3
+    even = above(0, 0, 0, 0) * 3
+    diverged = [even[0], None, even[0]]
+
+    def seen(both, augmented):
+        found = {"real": even, "both": both, "augmented": augmented}
+        return help_of(spec, found, "both", [3, 5, 8])
+
+    assert seen(gain, even)["word"] == "helps"
+    found = seen(gain, diverged)
+    assert [row["failed"] for row in found["comparisons"]] == [[], [5]]
+    assert (found["word"], found["why"]) == ("no evidence", "withheld")
+    assert "against “augmented”, of 3 seeds 1 failed" in sentence(found)
+    assert sentence(found).endswith(" Failed: seed 5.")
+    assert seen([*loss[:2], None], even)["word"] == "no evidence"
+    assert seen(loss, diverged)["word"] == "harms"  # against "real", of which none failed
+
+
+@pytest.mark.parametrize(("patients", "word"), [(5, "no evidence"), (6, "helps")])
+def test_fewer_than_six_patients_are_no_evidence(patients, word):
+    # by their signs alone 2 / 2**6 = .03 are significant at 5 %, 2 / 2**5 = .06 are not
+    spec = study(hold="iterations")
+    gain = [scores([value + 0.1 for value in REAL[:patients]])]
+    found = told(spec, real=[scores(REAL[:patients])], both=gain)
+    assert found["word"] == word
+    if word == "no evidence":
+        assert "no evidence: 5 test patient(s), 6 are needed" in sentence(found)
+    worse = told(spec, real=gain, both=[scores(REAL[:patients])])
+    assert worse["word"] == {"helps": "harms"}.get(word, word)
+
+
+def test_a_twin_learns_from_the_same_real_samples_in_the_same_way():
+    """The weaker arm of as many steps comes first by the alphabet, and is no twin."""
+    weaker = {"lesions": Arm(times=2, showing=("a",)), "enhanced": Arm(times=1, enhanced=1)}
+    spec = study(**weaker, longer=Arm(times=2))
+    assert spec.relative_steps == {"real": 1, "both": 2, "lesions": 2, "enhanced": 2, "longer": 2}
+    assert twins_of(spec, "both") == ["longer"]
+    shown = Arm(synthetic=1, by="gan", showing=("a",))
+    assert twins_of(study(**weaker, shown=shown), "shown") == ["lesions"]
+
+
+def test_an_arm_has_to_beat_every_twin_of_as_many_steps():
+    spec = study(again=Arm(times=2), longer=Arm(times=2), longest=Arm(times=3))
+    assert twins_of(spec, "both") == ["again", "longer"]
+    gain = above(0.1, 0.1, 0.1, 0.1)
+    found = told(spec, both=gain, again=above(0, 0, 0, 0), longer=above(0.13, 0.07, 0.12, 0.08))
+    assert [row["against"] for row in found["comparisons"]] == ["real", "again", "longer"]
+    assert (found["word"], found["why"]) == ("no evidence", "explained")
+    assert "against “longer” 0.000 Dice" in sentence(found)
+    beaten = told(spec, both=gain, again=above(0, 0, 0, 0), longer=above(0, 0, 0, 0))
+    assert beaten["word"] == "helps"
+
+
+def test_cautions_are_of_the_patients_and_seeds_that_were_compared():
+    """Twelve are tested on, of whom seven have what is compared; of two seeds one failed."""
+    spec = study(hold="iterations")
+    real, both = ([scores([*REAL[:7], *[NAN] * 5])] * 2 for _ in range(2))
+
+    def notes(*seeds):
+        found = {"real": real, "both": list(seeds)}
+        part = {
+            "help": [help_of(spec, found, "both", [0, 1])], "seeds": [0, 1], "test_patients": 12,
+            "convergence": None, "reference": "real", "measure": "mean",
+            "arms": {"real": {"dice": {"mean": {"mean": 0.6}}}},
+            "not_judged": {"evaluate": [], "audit": []},
+        }  # fmt: skip
+        rest = {"evaluations": [], "audits": [], "reader_study": None}
+        return " ".join(verdicts({"study": part, **rest})["verdicts"]["helps"]["notes"])
+
+    assert "Compared in 7 of 12 test patients" in notes(*both)
+    assert "One seed alone" not in notes(*both)
+    assert "One seed alone" in notes(both[0], None)
+    assert "test patients" not in notes(None, None)  # nothing was compared
+
+
 def test_a_baseline_that_does_as_well_is_named_beside_a_gain():
     spec = study(hold="iterations", means=Arm(synthetic=1, by="class-means"))
     gain = above(0.1, 0.1, 0.1, 0.1)
@@ -160,7 +269,7 @@ def test_synthetic_scans_alone_are_another_question_than_adding_them():
         "both": above(0.1, 0.1, 0.1, 0.1),
         "synthetic": above(-0.3, -0.3, -0.3, -0.3),
     }
-    rows = [help_of(spec, found, name) for name in ("both", "synthetic")]
+    rows = [help_of(spec, found, name, [0]) for name in ("both", "synthetic")]
     assert [row["question"] for row in rows] == ["added", "instead"]
     assert [row["word"] for row in rows] == ["helps", "harms"]
     assert overall(rows) == "helps"
@@ -177,7 +286,7 @@ def test_the_headline_rests_on_the_comparison_that_says_least_for_the_best_arm()
     )
     found = {"real": above(0, 0, 0, 0), "augmented": above(*[0.01] * 4)}
     found |= {"both": above(*[0.1] * 4), "more": above(*[0.12] * 4), "less": above(*[-0.2] * 4)}
-    rows = {name: help_of(spec, found, name) for name in ("both", "more", "less")}
+    rows = {name: help_of(spec, found, name, [0]) for name in ("both", "more", "less")}
     text = deciding([rows["both"], rows["more"]])
     assert text == "“more” against “augmented”: +0.110 Dice (95 % interval +0.110 to +0.110)"
     assert deciding([rows["less"]]).startswith("“less” against “augmented”: −0.210 Dice")

@@ -173,8 +173,9 @@ def test_an_audit_that_fails_is_told_and_only_it_is_done_again(hearts, done, rep
         changed.setattr(judge, "audit", broken)
         told = []
         found = study(hearts, tell=told.append)
-    assert found["problems"] == told
-    assert told == [f"gan, seed 0, audit: {folder / 'synthetic'}: a case is broken"]
+    assert found["problems"] == [f"gan, seed 0, audit: {folder / 'synthetic'}: a case is broken"]
+    to_do = "2 cell(s) to train, 2 of them done before: 2 arm(s) under 1 seed(s)"
+    assert told == [to_do, *found["problems"]]
     half = json.loads((hearts / "out" / "report.json").read_text())
     assert half["verdicts"]["leaks"]["word"] == "not known"
     assert half["evaluations"] == report["evaluations"]
@@ -207,6 +208,34 @@ def test_a_study_without_judging_says_what_it_does_not_know(hearts, done, tmp_pa
         found["verdicts"]["faithful"]["word"] == found["verdicts"]["leaks"]["word"] == ("not known")
     )
     assert len(found["missing"]) == 3
+
+
+def test_the_page_tells_patients_left_out_false_alarms_and_failed_seeds(hearts, done, tmp_path):
+    """In one of four patients only "both" finds what is not there; under seed 4 it failed."""
+    out = tmp_path / "copy"
+    out.mkdir()
+    results = json.loads((hearts / "out" / "results.json").read_text())
+    results |= {"seeds": [0, 4], "judged": []}
+    (out / "results.json").write_text(json.dumps(results))
+    head, *lines = (hearts / "out" / "patients.csv").read_text().splitlines()
+    rows = [line.split(",") for line in lines]
+    measures, patient = len(head.split(",")) - 4, rows[0][2]
+    for row in rows:
+        if row[2] == patient:
+            row[4:] = ["" if row[0] == "real" else "0"] * measures
+    rows += [[arm, "4", *rest] for arm, _, *rest in rows if arm == "real"]
+    (out / "patients.csv").write_text("\n".join([head, *map(",".join, rows)]))
+    (row,) = write_report(Parts(study=out), tmp_path / "report")["study"]["help"][0]["comparisons"]
+    assert (row["false_alarms"], row["failed"]) == ([1, 0], [4])
+    assert (row["above"]["patients"], row["above"]["left_out"]) == (3, 1)
+    page = (tmp_path / "report" / "report.html").read_text()
+    alarm = (
+        "false alarms: it alone finds what is not there in 1 test patient(s), the other alone in 0"
+    )
+    for told in ("no evidence: of 2 seeds 1 failed", "; 3 test patient(s), 6 are needed; " + alarm,
+                 " Failed: seed 4.", "<small> over 3 of 4 patients</small>",
+                 f"<small>{alarm}</small>"):  # fmt: skip
+        assert told in page, told
 
 
 def test_parts_that_were_made_apart_come_together(hearts, done, report, tmp_path):

@@ -20,12 +20,13 @@ from scansmith.data.layouts import DataSet, find_layout
 from scansmith.evaluate.compare import RESEARCH_USE, spread_cases, strict
 from scansmith.evaluate.privacy import lines as lines_of_evidence
 from scansmith.evaluate.privacy.cases import Layout, Trace, lay_out, trace
+from scansmith.evaluate.privacy.exchange import exchange_tests
 from scansmith.evaluate.privacy.lines import Line, Sides
 from scansmith.evaluate.privacy.metadata import scan_folder
 from scansmith.evaluate.privacy.pairs import case_rows, worst
 from scansmith.evaluate.privacy.uncompared import lesions_uncompared
 from scansmith.evaluate.privacy.verdict import NO_GUARANTEE, judge
-from scansmith.evaluate.view import Shared, View, files_of, oriented, share, view
+from scansmith.evaluate.view import Shared, View, files_of, oriented, share, view, with_slices
 from scansmith.io import read_scan
 from scansmith.io.atomic import write_bytes
 from scansmith.labels.table import LabelTable
@@ -157,7 +158,38 @@ def _sets(roots: tuple[Path, Path, Path], options: Options) -> Sets:
         problems.append(Problem("patients", "overlap", text, remedy))
     if problems:
         raise DataError(problems)
-    return Sets(found, tuple(spread_cases(own.cases, options.limit) for own in found))
+    return Sets(found, thinned(tuple(own.cases for own in found), options.limit))
+
+
+def thinned(
+    cases: tuple[Sequence[CaseFiles], ...], limit: int | None
+) -> tuple[tuple[CaseFiles, ...], ...]:
+    """At most `limit` cases of each set, in the order of SIDES, evenly spread.
+
+    Real patients of both sets keep the same number of cases at most, and all patients stay while
+    each can keep one: a patient who keeps fewer looks farther from everything for that alone.
+    """
+    if limit is None:
+        return tuple(tuple(own) for own in cases)
+    people: list[dict[str, list[CaseFiles]]] = [{}, {}]
+    for whose, own in zip(people, cases[1:], strict=True):
+        for files in own:
+            whose.setdefault(files.patient, []).append(files)
+
+    each = max(len(own) for whose in people for own in whose.values())
+    while each > 1 and any(
+        sum(min(len(own), each) for own in whose.values()) > limit for whose in people
+    ):
+        each -= 1
+    real = [[files for own in whose.values() for files in _amid(own, each)] for whose in people]
+    return tuple(spread_cases(own, limit) for own in (cases[0], *real))
+
+
+def _amid(cases: Sequence[CaseFiles], count: int) -> list[CaseFiles]:
+    """The middle one of each of `count` equal stretches: one slice of many is none at an end."""
+    if len(cases) <= count:
+        return list(cases)
+    return [cases[int((n + 0.5) * len(cases) / count)] for n in range(count)]
 
 
 def _shared(found: tuple[DataSet, DataSet, DataSet], lesion: Sequence[str] | None) -> Shared:
@@ -175,7 +207,8 @@ def _shared(found: tuple[DataSet, DataSet, DataSet], lesion: Sequence[str] | Non
         text = "no structure is named by all three sets, so there is no lesion to choose"
         remedy = "Name structures alike in the labels.json beside each set, or leave it out"
         raise DataError(Problem("lesion", "structure", text, remedy))
-    return share((modalities, found[0].modalities), (table, table), lesion)
+    shared = share((modalities, found[0].modalities), (table, table), lesion)
+    return with_slices(shared, found[1].cases)
 
 
 def _layout(sets: Sets, shared: Shared, options: Options) -> Layout:
@@ -243,12 +276,15 @@ def _refuse_doubles(sides: Sides, whole: Line) -> None:
 def measured(sides: Sides, lines: Sequence[Line], seed: int) -> dict[str, Any]:
     """The numbers of every line, and the tests of all of them together."""
     tests = sum(len(line.rows) for line in lines)
-    exchange = lines_of_evidence.exchange_tests(lines, seed)
+    exchange = exchange_tests(lines, seed)
     found = {}
     for line in lines:
         groups = len({sides.synthetic[row].patient for row in line.rows})
-        sd = {what: exchange["sd"][f"{line.name}: {what}"] for what in ("share", "auc")}
-        found[line.name] = lines_of_evidence.measure(line, groups, tests, sd, seed)
+        chance = {
+            number: {what: exchange[number][f"{line.name}: {what}"] for what in ("share", "auc")}
+            for number in ("mean", "sd")
+        }
+        found[line.name] = lines_of_evidence.measure(line, groups, tests, chance, seed)
     return {"lines": found, "exchange": exchange}
 
 

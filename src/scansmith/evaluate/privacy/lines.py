@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from scipy.stats import rankdata
 
 from scansmith.evaluate.privacy import statistics
 from scansmith.evaluate.privacy.cases import Grid, Layout, Trace, hash_bits
@@ -21,6 +20,8 @@ ALIGNED = ("whole", "lesion", "inside")
 LINES = (*ALIGNED, "features")
 #: Fewer patients of a side, or cases, with a lesion, and the lesion is no line of evidence.
 LEAST = 4
+#: Fewer real patients, and no case is called a copy: a gap between real patients takes three.
+LEAST_FOR_COPIES = 3
 
 Advance = Callable[[int, int, str], None]
 
@@ -194,29 +195,31 @@ def _line(
     return Line(name, rows, columns, pieces, across, among, to_synthetic, own, patients, trained)
 
 
-def measure(line: Line, groups: int, tests: int, sd: dict[str, float], seed: int) -> dict[str, Any]:
+def measure(
+    line: Line, groups: int, tests: int, chance: dict[str, dict[str, float]], seed: int
+) -> dict[str, Any]:
     """Numbers of one line, for audit.json.
 
     Args:
         groups: how many synthetic volumes (or independent slices) there are.
         tests: gaps that are looked at in all lines together.
-        sd: of "share" and "auc" among exchanged patients.
+        chance: "mean" and "sd" of "share" and "auc" among exchanged patients.
     """
-    to_patients, among = line.to_patients(), line.among_patients()
+    to_patients, among, sd = line.to_patients(), line.among_patients(), chance["sd"]
     trained, fewer = line.trained, int(min(line.trained.sum(), (~line.trained).sum()))
     rng = generator(seed, "audit", line.name)
     # Gaps of real lesions one by one, as those of synthetic ones are: a patient's nearest of
     # several is steadier than each of them.
     real_gaps = statistics.gaps(line.to_others())
     limit, usual = statistics.gap_limit(real_gaps, tests, ALPHA), float(real_gaps.max())
+    if len(line.patients) < LEAST_FOR_COPIES:
+        limit = usual = np.inf
     own = statistics.gaps(to_patients)
     near_train = trained[np.argmin(to_patients, axis=1)]
     thinned = {
         side: float(np.median(statistics.expected_nearest(to_patients[:, mask], fewer)))
         for side, mask in (("train", trained), ("holdout", ~trained))
     }
-    within = among[np.ix_(trained, trained)].min(axis=1)
-    held_out = among[np.ix_(~trained, trained)]
     rows = statistics.nearer_to_train(statistics.ranked(to_patients), trained)
     real_rows = statistics.nearer_to_train(statistics.ranked(among), trained)
     return {
@@ -225,14 +228,12 @@ def measure(line: Line, groups: int, tests: int, sd: dict[str, float], seed: int
         "patients": {"train": int(trained.sum()), "holdout": int((~trained).sum())},
         "nearest_median": thinned,
         "nearer_to_train": statistics.share_with_interval(rows, sd["share"], groups),
-        "holdout_nearer_to_train": float(np.nanmean(real_rows[~trained])),
-        "train_nearer_to_train": float(np.nanmean(real_rows[trained])),
+        "holdout_nearer_to_train": _known_mean(real_rows[~trained]),
+        "train_nearer_to_train": _known_mean(real_rows[trained]),
         "membership": statistics.auc_with_interval(line.scores(), trained, rng),
-        "sd_of_chance": {"share": sd["share"], "auc": sd["auc"]},
-        "authenticity": {
-            "synthetic": statistics.authenticity(to_patients[:, trained], within),
-            "holdout": statistics.authenticity(held_out, within),
-        },
+        "mean_of_chance": chance["mean"],
+        "sd_of_chance": sd,
+        "authenticity": _authenticity(line) if fewer > 1 else {"synthetic": None, "holdout": None},
         "copies": {
             "gap_limit": limit,
             "train": int(((own > limit) & near_train).sum()),
@@ -244,54 +245,23 @@ def measure(line: Line, groups: int, tests: int, sd: dict[str, float], seed: int
     }
 
 
-def exchange_tests(lines: Sequence[Line], seed: int) -> dict[str, Any]:
-    """Are synthetic cases nearer to training patients, and are real ones, than chance allows?"""
-    names = list(dict.fromkeys(name for line in lines for name in line.patients))
-    side = {n: bool(t) for line in lines for n, t in zip(line.patients, line.trained, strict=True)}
-    trained = np.array([side[name] for name in names])
-    places = [np.array([names.index(name) for name in line.patients]) for line in lines]
-    looks = [_looks(line) for line in lines]
-
-    def all_of(labels: np.ndarray) -> np.ndarray:
-        return np.concatenate([look(labels[at]) for look, at in zip(looks, places, strict=True)])
-
-    across = statistics.exchanged(all_of, trained, generator(seed, "audit exchange"))
-    titles = [f"{line.name}: {what}" for line in lines for what in ("share", "gaps", "auc")]
-    reals = [line.among_patients() for line in lines]
-
-    def among(labels: np.ndarray) -> np.ndarray:
-        return np.array([_own_side(m, labels[at]) for m, at in zip(reals, places, strict=True)])
-
-    real = statistics.exchanged(among, trained, generator(seed, "audit real"))
-    return {
-        "p": across["p"],
-        "critical": across["critical"],
-        "each": dict(zip(titles, across["each"], strict=True)),
-        "sd": dict(zip(titles, across["sd"], strict=True)),
-        "p_train_unlike_holdout": real["p"],
-        "permutations": statistics.PERMUTATIONS,
-    }
+def _known_mean(rows: np.ndarray) -> float | None:
+    """Mean of what is not nan; None where all is."""
+    known = rows[~np.isnan(rows)]
+    return float(known.mean()) if len(known) else None
 
 
-def _looks(line: Line) -> Callable[[np.ndarray], np.ndarray]:
-    """What a leak makes larger, as a function of who was trained on."""
-    distances, ranks = line.to_patients(), rankdata(line.scores())
-    gaps, nearest = statistics.gaps(distances), np.argmin(distances, axis=1)
-    rows = statistics.ranked(distances)
-
-    def look(trained: np.ndarray) -> np.ndarray:
-        share = np.nanmean(statistics.nearer_to_train(rows, trained))
-        return np.array([share, gaps @ trained[nearest], statistics.auc_of_ranks(ranks, trained)])
-
-    return look
-
-
-def _own_side(among: np.ndarray, trained: np.ndarray) -> float:
-    """Share of real patients whose nearest other patient is on their own side.
-
-    Source: Schilling 1986, "Multivariate two-sample tests based on nearest neighbors".
+def _authenticity(line: Line) -> dict[str, float]:
+    """Of synthetic and of hold-out cases. All case by case: the nearest of several cases of a
+    patient is nearer than each of them.
     """
-    return float(np.mean(trained[np.argmin(among, axis=1)] == trained))
+    member = dict(zip(line.patients, line.trained.tolist(), strict=True))
+    mine = np.array([member[name] for name in line.own])
+    within = line.to_others()[np.ix_(mine, line.trained)].min(axis=1)
+    return {
+        "synthetic": statistics.authenticity(line.synthetic.distances[:, mine], within),
+        "holdout": statistics.authenticity(line.real[np.ix_(~mine, mine)], within),
+    }
 
 
 def hashes(sides: Sides) -> dict[str, Any]:

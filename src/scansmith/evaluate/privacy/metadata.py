@@ -1,18 +1,17 @@
 """What the files of a data set say beside their voxels: names, dates, UIDs, paths.
 
-Every file below a folder is opened by its kind: DICOM tags, NIfTI header texts and extensions,
-PNG text chunks and EXIF, and whatever is text (JSON, YAML, CSV, Markdown). A file of any other kind
-is searched as text, as far as it is text. Findings are "identifying" (a person's name, id or birth
-date in a place made for it) or "trace" (UID, path, date, name of a real case): a trace may be
-harmless, and has to be looked at.
+Every file below a folder is opened by its kind: DICOM tags, NIfTI header texts and extensions, the
+head of a packed file, PNG text chunks and EXIF, and whatever is text (`texts`). A file of any other
+kind is searched as text, as far as it is text. Findings are "identifying" (a person's name, id or
+birth date in a place made for it) or "trace" (UID, path, date, name of a real case): a trace may
+be harmless, and has to be looked at.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,38 +20,34 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pydicom
-import yaml
 from isal import igzip
 from PIL import ExifTags, Image
 
+from scansmith.evaluate.privacy.texts import (
+    CONTROL,
+    ENDINGS,
+    HEADER_BYTES,
+    PERSONAL,
+    Said,
+    is_personal,
+    keyed,
+    said_in,
+    text_file,
+    unknown_file,
+)
 from scansmith.io.dicom import is_dicom
 from scansmith.scan import DataError
 
-_MOST_BYTES = 1 << 26
-#: Of a file of an unknown kind, behind its text: what a binary header takes, not its voxels.
-_HEADER_BYTES = 1 << 16
 _MOST_SHOWN = 200
 _SHOWN_CHARACTERS = 80
-_TEXT = (".json", ".jsonl", ".yaml", ".yml", ".csv", ".tsv", ".txt", ".md", ".xml", ".html", ".log")
+#: What a UserComment begins with: Exif 2.32, section 4.6.5.
+_CHARACTER_CODES = (b"ASCII\0\0\0", b"UNICODE\0", b"JIS\0\0\0\0\0", bytes(8))
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
-#: Attributes that name a person or a visit: DICOM PS3.15 (2024), table E.1-1, the direct ones.
-PERSONAL = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientBirthTime", "PatientAddress",
-    "PatientTelephoneNumbers", "PatientMotherBirthName", "PatientBirthName", "OtherPatientIDs",
-    "OtherPatientNames", "OtherPatientIDsSequence", "PatientComments", "EthnicGroup",
-    "AccessionNumber", "IssuerOfPatientID", "MilitaryRank", "MedicalRecordLocator",
-    "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName", "RequestingPhysician",
-    "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "InstitutionName", "InstitutionAddress",
-    "StudyID", "StationName", "DeviceSerialNumber", "RequestAttributesSequence",
-)  # fmt: skip
-_KEYS = {re.sub(r"[^a-z]", "", name.lower()) for name in PERSONAL} | {
-    "nameofpatient", "birthdate", "dateofbirth", "dob", "mrn", "medicalrecordnumber", "ssn",
-    "socialsecuritynumber", "patientsname", "patientsid",
-}  # fmt: skip
 # Words that anonymising programs leave in a person's place.
 _BLANK = re.compile(
-    r"(?i)^\W*(anon\w*|synthetic.*|phantom.*|none|null|unknown|removed|n/?a|x+|0+)?\W*$"
+    r"(?i)^\W*(anon\w*|synthetic.*|phantom.*|none|null|unknown|removed|deleted|redacted|withheld"
+    r"|not (?:given|known|recorded|available|applicable)|n/?a|x+|0+)?\W*$"
 )
 
 _PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
@@ -71,12 +66,6 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
         re.compile(r"(?<![\w.-])(?:19|20)\d\d([-/.]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?![\w.-])"),
     ),
 )  # fmt: skip
-# No text has these; voxels and compressed bytes soon do.
-_CONTROL = re.compile(r"[\0-\x08\x0e-\x1f\x7f]")
-# `PatientID = 4711` of an MHA header, `PatientID:=4711` of an NRRD header, `"PatientID": "4711",`.
-_PAIR = re.compile(r"^\W*([A-Za-z][A-Za-z' _.-]*?)[^\w:=]*:?[:=]\s*(.*\S)")
-# As long as a field for a name, filled up with zeros; compressed bytes have none so long.
-_STRETCH = re.compile(r"[\0\t\n\r -~À-ÿ]{16,}")
 
 
 @dataclass(frozen=True)
@@ -86,7 +75,8 @@ class Finding:
     Attributes:
         file: relative to the folder.
         where: tag, key, line or chunk.
-        kind: name, id, date, uid, path, e-mail, personal, private, extension, real case.
+        kind: name, date, uid, path, e-mail, personal, private, extension, former name, position,
+            real case.
         level: "identifying" or "trace".
         text: its beginning.
     """
@@ -127,7 +117,7 @@ def scan_folder(root: Path | str, real: Iterable[str] = ()) -> dict[str, Any]:
             text = str(error) if ours else f"{type(error).__name__}: {error}"
             unread.append({"file": file, "error": text[:200]})
         else:
-            unknown += [file] if read is _unknown else []
+            unknown += [file] if read is unknown_file else []
     found = sorted(dict.fromkeys(found), key=lambda f: f.level)
     levels = [finding.level for finding in found]
     return {
@@ -140,11 +130,6 @@ def scan_folder(root: Path | str, real: Iterable[str] = ()) -> dict[str, Any]:
     }
 
 
-#: (where, text, kind): kind is "" for text in which patterns are looked for, "binary" for what may
-#: be text by chance, so that nothing in it identifies.
-Said = Iterator[tuple[str, str, str]]
-
-
 def _reader(path: Path) -> Callable[[Path], Said]:
     """What reads a file of this kind."""
     if not path.is_file():
@@ -154,11 +139,11 @@ def _reader(path: Path) -> Callable[[Path], Said]:
         return _nifti
     if name.endswith(_PICTURES):
         return _picture
-    if name.endswith(_TEXT):
-        return _text
+    if name.endswith(ENDINGS):
+        return text_file
     if is_dicom(path) or name.endswith((".dcm", ".dicom", ".ima")):
         return _dicom
-    return _unknown
+    return unknown_file
 
 
 def _dicom(path: Path) -> Said:
@@ -174,7 +159,7 @@ def _dicom(path: Path) -> Said:
         if element.keyword in PERSONAL or element.VR == "PN":
             yield where, text, "personal"
         elif element.VR in ("DA", "DT", "TM"):
-            yield where, text, "dicom date"
+            yield where, text, "date"
         elif element.VR == "UI":
             if pydicom.uid.UID(text).name == text:  # not one of the standard's own
                 yield where, text, "uid"
@@ -188,15 +173,35 @@ def _nifti(path: Path) -> Said:
     opener = igzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rb") as file:
         header = _header(file)
+    if opener is igzip.open:
+        yield from _gzip(path)
     for name in ("descrip", "aux_file", "intent_name", "db_name", "data_type"):
         if name in header.structarr.dtype.names:
             raw = bytes(np.atleast_1d(header.structarr[name])[0]).rstrip(b"\0")
-            yield f"header {name}", raw.decode("latin-1"), ""
+            yield from said_in(f"header {name}", raw.decode("latin-1"))
     for extension in header.extensions:
         content = extension.get_content()
         text = content.decode("latin-1") if isinstance(content, bytes) else str(content)
         yield f"extension of code {extension.get_code()}", text.strip("\0"), "extension"
-        yield f"extension of code {extension.get_code()}", text.strip("\0"), ""
+        yield from said_in(f"extension of code {extension.get_code()}", text.strip("\0"))
+
+
+def _gzip(path: Path) -> Said:
+    """The name that a file had when it was packed, and a comment (RFC 1952, section 2.3)."""
+    with open(path, "rb") as file:
+        raw = file.read(HEADER_BYTES)
+    flags, at = raw[3], 10
+    if flags & 4:  # FEXTRA: its length, then so many bytes
+        at += 2 + int.from_bytes(raw[at : at + 2], "little")
+    for flag, what in ((8, "name"), (16, "comment")):
+        if flags & flag:
+            text = raw[at:].split(b"\0", 1)[0]
+            at += len(text) + 1
+            said = text.decode("latin-1")
+            if what == "name" and said != path.name[: -len(".gz")]:
+                yield "gzip name", said, "former name"
+            # In a name of a file underscores stand for spaces.
+            yield from said_in(f"gzip {what}", said.replace("_", " "))
 
 
 def _header(file: Any) -> Any:
@@ -209,95 +214,36 @@ def _header(file: Any) -> Any:
 def _picture(path: Path) -> Said:
     with Image.open(path) as picture:
         picture.load()
-        for key, value in picture.info.items():
-            if isinstance(value, (str, bytes)):
+        chunks = {str(key): value for key, value in picture.info.items()}
+        if "XML:com.adobe.xmp" in chunks:  # PNG's, which Pillow gives twice
+            chunks.pop("xmp", None)
+        for key, value in chunks.items():
+            if isinstance(value, (str, bytes)) and key not in ("icc_profile", "exif"):
                 text = value.decode("latin-1") if isinstance(value, bytes) else value
-                if key not in ("icc_profile", "exif"):
-                    yield f"chunk {key}", text, ""
-                    with suppress(ValueError, RecursionError):  # a chunk may hold anything
-                        yield from _keyed(f"chunk {key}", json.loads(text))
-        for tag, value in picture.getexif().items():
-            yield f"EXIF {ExifTags.TAGS.get(tag, tag)}", str(value), ""
+                if is_personal(key):
+                    yield f"chunk {key}", text, "personal"
+                yield from said_in(f"chunk {key}", text)
+                with suppress(ValueError, RecursionError):  # a chunk may hold anything
+                    yield from keyed(f"chunk {key} ", json.loads(text))
+        exif = picture.getexif()
+        yield from _exif(exif, "EXIF", ExifTags.TAGS)
+        yield from _exif(exif.get_ifd(ExifTags.IFD.Exif), "EXIF", ExifTags.TAGS)
+        yield from _exif(exif.get_ifd(ExifTags.IFD.GPSInfo), "GPS", ExifTags.GPSTAGS)
 
 
-def _text(path: Path) -> Said:
-    if path.stat().st_size > _MOST_BYTES:
-        raise DataError("larger than 64 MiB")
-    text, name = _decoded(path.read_bytes()), path.name.lower()
-    yield from _lines(text)
-    if name.endswith(".json"):
-        yield from _keyed("", json.loads(text))
-    elif name.endswith((".yaml", ".yml")):
-        yield from _keyed("", list(yaml.safe_load_all(text)))
-    elif name.endswith(".jsonl"):
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                yield from _keyed(f"line {number} ", json.loads(line))
-    elif name.endswith((".csv", ".tsv")):
-        yield from _columns(text)
-
-
-def _unknown(path: Path) -> Said:
-    """Of a kind that is not known: text, be it all of the file or the header of something else.
-
-    Behind the text only what a header may take is searched, for letters and digits among voxels
-    are chance.
-    """
-    with open(path, "rb") as file:
-        raw = file.read(_HEADER_BYTES)
-        if not _CONTROL.search(_decoded(raw)):
-            raw += file.read(_MOST_BYTES - len(raw))
-    text = _decoded(raw)
-    control = _CONTROL.search(text)
-    end = control.start() if control else len(text)
-    yield from _lines(text[:end])
-    for number, line in enumerate(text[:end].splitlines(), 1):
-        pair = _PAIR.match(line)
-        if pair and _is_personal(pair[1]):
-            yield f"line {number} key {pair[1]}", pair[2], "personal"
-    for stretch in _STRETCH.finditer(text, end, end + _HEADER_BYTES):
-        yield f"character {stretch.start() + 1}", stretch[0].replace("\0", " "), "binary"
-    if control:
-        raise DataError("of a kind that is not known and no text: only its beginning was searched")
-    if path.stat().st_size > len(raw):
-        raise DataError("of a kind that is not known: only its first 64 MiB were searched")
-
-
-def _decoded(raw: bytes) -> str:
-    """Text by its byte order mark, else UTF-8; what is neither does not stop the search."""
-    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return raw.decode("utf-16" if wide else "utf-8-sig", errors="replace")
-
-
-def _lines(text: str) -> Said:
-    for number, line in enumerate(text.splitlines(), 1):
-        yield f"line {number}", line, ""
-
-
-def _keyed(where: str, content: Any) -> Said:
-    """Values under keys that are made for a person, however deep."""
-    stack = [("", content)]
-    while stack:
-        key, value = stack.pop()
-        if isinstance(value, dict):
-            stack += [(str(name), item) for name, item in value.items()]
-        elif isinstance(value, list):
-            stack += [(key, item) for item in value]
-        elif _is_personal(key) and value not in (None, ""):
-            yield f"{where}key {key}", str(value), "personal"
-
-
-def _is_personal(key: str) -> bool:
-    return re.sub(r"[^a-z]", "", key.lower()) in _KEYS
-
-
-def _columns(text: str) -> Said:
-    rows = [re.split(r"[,;\t]", line) for line in text.splitlines()]
-    for column, head in enumerate(rows[0] if rows else []):
-        if _is_personal(head):
-            for row in rows[1:]:
-                if column < len(row) and row[column].strip():
-                    yield f"column {head.strip()}", row[column].strip(), "personal"
+def _exif(tags: Mapping[int, Any], where: str, names: Mapping[int, str]) -> Said:
+    for tag, value in tags.items():
+        name = str(names.get(tag, tag))
+        text = str(value)
+        if isinstance(value, bytes):
+            code = next((c for c in _CHARACTER_CODES if value.startswith(c)), b"")
+            text = value.removeprefix(code).decode("latin-1").replace("\0", "")
+        if name.startswith(("DateTime", "GPSDate")):
+            yield f"{where} {name}", text, "date"
+        elif where == "GPS":
+            yield f"{where} {name}", text, "position"
+        elif not CONTROL.search(text):  # a maker's own bytes are no text
+            yield from said_in(f"{where} {name}", text)
 
 
 def _judged(
@@ -307,8 +253,6 @@ def _judged(
     if kind == "personal":
         if not _BLANK.match(text):
             yield Finding(file, where, kind, "identifying", shown)
-    elif kind == "dicom date":
-        yield Finding(file, where, "date", "trace", shown)
     elif kind not in ("", "binary"):
         yield Finding(file, where, kind, "trace", shown)
     else:

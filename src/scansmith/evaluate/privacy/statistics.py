@@ -3,7 +3,9 @@
 Under the null hypothesis the synthetic cases do not depend on which real patients were trained on;
 then training and hold-out patients, divided by chance, can be exchanged. Every test here is one of
 exchanging them, patient by patient, with the synthetic cases as they are: exact for any sizes of
-the sets, any number of cases a patient, and any dependence between synthetic cases.
+the sets, any number of cases a patient, and any dependence between synthetic cases. Patients are
+exchanged for patients who take part in the same lines of evidence: so every line keeps its numbers
+of both kinds, and a lesion that is commoner on one side is no leaning.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from scipy.special import gammaln
 from scipy.stats import norm, rankdata
 
 from scansmith.evaluate.spread import LEVEL
+from scansmith.scan import DataError
 
 PERMUTATIONS = 1999
 _Z = float(norm.ppf((1 + LEVEL) / 2))
@@ -131,6 +134,7 @@ def auc_with_interval(
 ) -> dict[str, Any]:
     """AUC with the percentiles of resampled patients, and the true positives at few false ones.
 
+    The interval is None where a side has one patient, who says nothing of how patients vary.
     `found_at_5_percent`: share of training patients whose score is above that of 95 % of the
     hold-out patients. An attack that is sure of a few patients has an AUC near a half (Carlini
     et al. 2022, "Membership inference attacks from first principles", section III).
@@ -140,11 +144,11 @@ def auc_with_interval(
     for _ in range(_RESAMPLES):
         drawn = np.concatenate([rng.choice(inside, len(inside)), rng.choice(outside, len(outside))])
         draws.append(auc(scores[drawn], member[drawn]))
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    ends = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     found = float((scores[inside] > np.quantile(scores[outside], 0.95)).mean())
     return {
         "auc": auc(scores, member),
-        "interval": [float(low), float(high)],
+        "interval": ends.tolist() if min(len(inside), len(outside)) > 1 else None,
         "found_at_5_percent": found,
         "patients": [len(inside), len(outside)],
     }
@@ -176,12 +180,12 @@ def gap_limit(real_gaps: np.ndarray, tests: int, alpha: float) -> float:
 
 
 def authenticity(to_train: np.ndarray, among_train: np.ndarray) -> float:
-    """Share of cases that are farther from their nearest training patient than that one is from
-    its own nearest other training patient.
+    """Share of cases that are farther from their nearest training case than that one is from the
+    nearest case of another training patient.
 
     Args:
-        to_train: (n, P) distances to the training patients.
-        among_train: (P,) distance of each training patient to the nearest other one.
+        to_train: (n, m) distances to the training cases.
+        among_train: (m,) distance of each of these to the nearest one of another patient.
     Source:
         Alaa et al. 2022, "How faithful is your synthetic data?", ICML, section 4.3: the
         hypothesis test of a sample's authenticity.
@@ -193,6 +197,7 @@ def authenticity(to_train: np.ndarray, among_train: np.ndarray) -> float:
 def exchanged(
     statistics: Callable[[np.ndarray], np.ndarray],
     trained: np.ndarray,
+    strata: np.ndarray,
     rng: np.random.Generator,
     permutations: int = PERMUTATIONS,
 ) -> dict[str, Any]:
@@ -201,13 +206,29 @@ def exchanged(
     Args:
         statistics: from bool (P,), who was trained on, to (k,) numbers that a leak makes larger.
         trained: who was.
+        strata: int (P,); patients of one number alone are exchanged for each other.
     Returns:
         p: of the largest statistic in standard deviations, among exchanged patients (Westfall
-        and Young 1993, single step: correct for k looks); each: the k single p values; sd: of
-        each among exchanged patients; critical: the largest one's 95th percentile.
+        and Young 1993, single step: correct for k looks); each: the k single p values; mean, sd:
+        of each among exchanged patients; critical: the largest one's 95th percentile.
+    Raises:
+        DataError: a statistic is not finite, so that nothing can be said about it.
     """
+    groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+
+    def exchange() -> np.ndarray:
+        labels = trained.copy()
+        for group in groups:
+            labels[group] = rng.permutation(trained[group])
+        return labels
+
     found = statistics(trained)
-    null = np.array([statistics(rng.permutation(trained)) for _ in range(permutations)])
+    null = np.array([statistics(exchange()) for _ in range(permutations)])
+    if not (np.isfinite(found).all() and np.isfinite(null).all()):
+        raise DataError(
+            "exchange of patients: found a share, gap or AUC that is no finite number, expected "
+            "finite ones. Look for cases whose voxels or features are not finite."
+        )
     mean, sd = null.mean(0), null.std(0)
     sd = np.where(sd > 1e-12, sd, np.inf)
     largest, observed = ((null - mean) / sd).max(1), ((found - mean) / sd).max()
@@ -215,6 +236,7 @@ def exchanged(
     return {
         "p": float((1 + (largest >= observed - tie).sum()) / (permutations + 1)),
         "each": [float(p) for p in (1 + (null >= found - tie).sum(0)) / (permutations + 1)],
+        "mean": mean.tolist(),
         "sd": [float(x) for x in np.where(np.isfinite(sd), sd, 0.0)],
         "critical": float(np.quantile(largest, LEVEL)),
     }

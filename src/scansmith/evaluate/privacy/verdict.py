@@ -8,7 +8,7 @@ from typing import Any
 
 from scipy.stats import norm
 
-from scansmith.evaluate.privacy.lines import ALPHA
+from scansmith.evaluate.privacy.lines import ALPHA, LEAST_FOR_COPIES
 
 #: A pass is given only where a set that leans as much as this as a whole would not have passed.
 NOTICED = {"share": 0.85, "auc": 0.75}
@@ -61,7 +61,7 @@ def judge(
 
     Args:
         lines: name -> what `lines.measure` returned.
-        tests: what `exchange_tests` returned.
+        tests: what `exchange.exchange_tests` returned.
         metadata: what `metadata.scan_folder` returned.
         doubts: sentences that each keep the set from a pass.
         notes: sentences that are told with the reasons.
@@ -76,10 +76,9 @@ def judge(
     whole, weakest = lines["whole"], noticed(lines["whole"], tests)
     reason = (
         "No synthetic case is too near to one training patient, and the set as a whole is no "
-        f"nearer to them than to hold-out patients (share {whole['nearer_to_train']['share']:.2f}, "
-        f"AUC {whole['membership']['auc']:.2f}; 0.5 is chance). A leaning of the whole set would "
-        f"have been noticed, nine times in ten, from a share of {weakest['share']:.2f} or an AUC "
-        f"of {weakest['auc']:.2f} on."
+        f"nearer to them than to hold-out patients ({_leaning(whole)}; in brackets what exchanged "
+        "patients show). A leaning of the whole set would have been noticed, nine times in ten, "
+        f"from a share of {weakest['share']:.2f} or an AUC of {weakest['auc']:.2f} on."
     )
     return {"verdict": "pass", "reasons": [reason, *notes], "needed": None}
 
@@ -107,15 +106,19 @@ def _copies(lines: dict[str, Found]) -> list[str]:
 def _nearer(lines: dict[str, Found], tests: Found) -> list[str]:
     if tests["p"] >= ALPHA or unlike(tests):
         return []
-    shares = ", ".join(
-        f"{WORDS[name]}: share {line['nearer_to_train']['share']:.2f}, AUC "
-        f"{line['membership']['auc']:.2f}"
-        for name, line in lines.items()
-    )
+    shares = ", ".join(f"{WORDS[name]}: {_leaning(line)}" for name, line in lines.items())
     return [
         "As a set, the synthetic cases are nearer to training than to hold-out patients (p = "
-        f"{tests['p']:.2g} against exchanged patients; {shares}; 0.5 is chance)."
+        f"{tests['p']:.2g} against exchanged patients; {shares}; in brackets what these show)."
     ]
+
+
+def _leaning(line: Found) -> str:
+    share, auc, usual = line["nearer_to_train"], line["membership"], line["mean_of_chance"]
+    return (
+        f"share {share['share']:.2f} ({usual['share']:.2f}), "
+        f"AUC {auc['auc']:.2f} ({usual['auc']:.2f})"
+    )
 
 
 def _named(metadata: Found) -> list[str]:
@@ -151,10 +154,11 @@ def _files(names: list[str]) -> str:
 
 def noticed(whole: Found, tests: Found) -> dict[str, float]:
     """Share and AUC (whole image) of the weakest leaning of a whole set that would not pass, nine
-    times in ten: as far above one half as the test's critical value and its chance demand.
+    times in ten: as far above what exchanged patients show as the test's critical value and its
+    chance demand.
     """
-    away = tests["critical"] + _POWER
-    return {what: min(0.5 + away * whole["sd_of_chance"][what], 1.0) for what in NOTICED}
+    away, usual = tests["critical"] + _POWER, whole["mean_of_chance"]
+    return {what: min(usual[what] + away * whole["sd_of_chance"][what], 1.0) for what in NOTICED}
 
 
 def _doubts(lines: dict[str, Found], tests: Found) -> tuple[list[str], Found | None]:
@@ -183,6 +187,11 @@ def _doubts(lines: dict[str, Found], tests: Found) -> tuple[list[str], Found | N
             f"{weakest['share']:.2f} or an AUC of {weakest['auc']:.2f} on; wanted are "
             f"{NOTICED['share']} and {NOTICED['auc']}, and {LEAST} of each."
         )
+    if sum(whole["patients"].values()) < LEAST_FOR_COPIES:
+        doubts.append(
+            "No single case was called a copy: what is usual between strangers takes "
+            f"{LEAST_FOR_COPIES} real patients to tell."
+        )
     held_out = sum(lines[name]["copies"]["holdout"] for name in DECIDING & lines.keys())
     if held_out:
         doubts.append(
@@ -193,8 +202,13 @@ def _doubts(lines: dict[str, Found], tests: Found) -> tuple[list[str], Found | N
 
 
 def _ratio(what: str, whole: Found, tests: Found) -> float:
-    """How many times as many cases bring the standard deviation down to what is wanted."""
-    wanted = (NOTICED[what] - 0.5) / (tests["critical"] + _POWER)
+    """How many times as many cases bring the standard deviation down to what is wanted; 1 where
+    exchanged patients show as much as is wanted, so that no number would do.
+    """
+    room = NOTICED[what] - whole["mean_of_chance"][what]
+    if room <= 0:
+        return 1.0
+    wanted = room / (tests["critical"] + _POWER)
     return float((whole["sd_of_chance"][what] / wanted) ** 2)
 
 

@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 
 from scansmith.data.layouts import DataSet, find_layout
-from scansmith.evaluate.pairs import Origin, origins
+from scansmith.data.layouts_base import patient_of, patient_of_slice, read_json
+from scansmith.evaluate.pairs import origins
 from scansmith.scan import CaseFiles, DataError, Problem
 
 Truth = Literal["real", "synthetic"]
@@ -38,7 +39,8 @@ class Chosen:
 
 
 def open_sets(real: Path, synthetic: Path, leave_out: Sequence[str]) -> dict[Truth, DataSet]:
-    """Both data sets, without the cases named in `leave_out`.
+    """Both data sets, without the cases named in `leave_out`; synthetic cases are of the patients
+    whom they were made from.
 
     Raises:
         DataError: a folder is no data set, has problems, or lacks a case that is to be left out.
@@ -55,6 +57,8 @@ def open_sets(real: Path, synthetic: Path, leave_out: Sequence[str]) -> dict[Tru
     ]
     if problems:
         raise DataError(problems)
+    # Before cases are left out: one that is not shown still tells whom it is of.
+    sets["synthetic"] = _of_sources(sets["synthetic"], sets["real"])
     return {
         side: replace(
             sets[side],
@@ -71,14 +75,12 @@ def choose(
     cases before a second slice of one.
 
     Args:
+        sets: from `open_sets`.
         per_case: so many slices of a case at most.
     Raises:
         DataError: a side has too few cases of patients who are not needed by the other.
     """
-    by_patient = {
-        "real": _grouped(sets["real"].cases, {}),
-        "synthetic": _grouped(sets["synthetic"].cases, _sources(sets)),
-    }
+    by_patient = {side: _grouped(sets[side].cases) for side in SIDES}
     shared = sorted(by_patient["real"].keys() & by_patient["synthetic"].keys())
     own = {side: [p for p in by_patient[side] if p not in shared] for side in SIDES}
     room = {side: sum(len(by_patient[side][p]) for p in own[side]) * per_case for side in SIDES}
@@ -110,29 +112,42 @@ def choose(
     return found
 
 
-def _sources(sets: Mapping[Truth, DataSet]) -> dict[str, str]:
-    """Synthetic case -> the real patient it was made from, as far as that is known.
+def _of_sources(synthetic: DataSet, real: DataSet) -> DataSet:
+    """The synthetic set, with the patient that each case was made from, as far as that is known.
 
-    A row of provenance.jsonl says it, or else a real case (or patient) of the same name.
+    A row of provenance.jsonl names the source, or else a real case (or patient) of the same name is
+    it. A source that is no part of the real set has the patient that its name would have there: two
+    synthetic cases of it show one anatomy, whether or not it is shown itself.
     """
-    patients = {files.case: files.patient for files in sets["real"].cases}
-    names = set(patients.values())
-    said: dict[str, Origin] = origins(sets["synthetic"].root)
-    found = {}
-    for files in sets["synthetic"].cases:
-        source = said[files.case].source if files.case in said else files.case
-        if source in patients:
-            found[files.case] = patients[source]
-        elif files.patient not in names:
-            # A synthetic patient of its own, whatever it is called.
-            found[files.case] = f"synthetic {files.patient}"
-    return found
+    known, said = _patients(real), origins(synthetic.root)
+    cases = []
+    for files in synthetic.cases:
+        # A synthetic volume that was written as slices has one row, under the name of the volume.
+        row = said.get(files.case) or said.get(files.patient)
+        if row and row.source:
+            sliced = real.layout == "slices" and files.case in said
+            told = patient_of_slice(row.source) if sliced else patient_of(row.source)
+            patient = known.get(row.source, told)
+        else:
+            own = f"synthetic {files.patient}"  # whatever it is called
+            patient = known.get(files.case, known.get(files.patient, own))
+        cases.append(replace(files, patient=patient))
+    return replace(synthetic, cases=tuple(cases))
 
 
-def _grouped(cases: Sequence[CaseFiles], said: Mapping[str, str]) -> dict[str, list[CaseFiles]]:
+def _patients(real: DataSet) -> dict[str, str]:
+    """Case or patient -> patient, also of cases that only the set's patients.json knows."""
+    path = real.root / "patients.json"
+    stated = read_json(path) if path.is_file() else {}
+    cases = {case: str(patient) for case, patient in stated.items()}
+    cases |= {files.case: files.patient for files in real.cases}
+    return {patient: patient for patient in cases.values()} | cases
+
+
+def _grouped(cases: Sequence[CaseFiles]) -> dict[str, list[CaseFiles]]:
     groups: dict[str, list[CaseFiles]] = {}
     for files in cases:
-        groups.setdefault(said.get(files.case, files.patient), []).append(files)
+        groups.setdefault(files.patient, []).append(files)
     return groups
 
 

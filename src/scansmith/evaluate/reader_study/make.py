@@ -42,7 +42,7 @@ from scansmith.evaluate.reader_study.options import (
 from scansmith.evaluate.reader_study.pages import Pages
 from scansmith.evaluate.reader_study.pictures import write_case
 from scansmith.evaluate.reader_study.statistics import detectable
-from scansmith.evaluate.view import Shared, View, files_of, oriented, share, view
+from scansmith.evaluate.view import Shared, View, files_of, oriented, share, view, with_slices
 from scansmith.evaluate.windows import voxel_sample
 from scansmith.io import read_scan
 from scansmith.io.atomic import write_bytes
@@ -85,10 +85,13 @@ def make_study(
     shared = _shared(sets, options)
     rng = np.random.default_rng(options.seed)
     chosen = choose(sets, options.cases // 2, options.per_case, rng)
-    chosen = [chosen[n] for n in rng.permutation(len(chosen))]
     plan = _Plan(sets, shared, options, progress or (lambda done, total, text: None))
     grid, greys = plan.look(chosen)
-    tag = _tag(sets, chosen, options)
+    digest = _digest(plan, chosen)
+    # By the pictures too: with the seed alone, who knows one study's order knows the next one's.
+    order = np.random.default_rng([options.seed, *digest])
+    chosen = [chosen[n] for n in order.permutation(len(chosen))]
+    tag = "".join("bcdfghjkmnpqrstvwxz"[byte % 19] for byte in digest[:4])
     record = _record(plan, grid, greys, tag)
     staging = out.parent / f".{out.name}.part"
     try:
@@ -124,6 +127,7 @@ class _Plan:
         self.progress, self.done = progress, 0
         self.slices: dict[tuple[Truth, str], list[int]] = {}
         self.lesions: dict[tuple[Truth, str], bool] = {}
+        self.seen: dict[tuple[Truth, str], str] = {}
 
     def look(self, chosen: Sequence[Chosen]) -> tuple[Common, list[Greys]]:
         """The common grid and the greys; every case that does not fit is named."""
@@ -141,6 +145,7 @@ class _Plan:
                 continue
             name = f"{one.truth} set, {case.case}"
             shapes.append(Shape(name, case.image.shape[1:], case.spacing_mm, case.axes))
+            self.seen[place] = self._hash(place, case)
             if one.truth == "real":
                 for modality, image in zip(self.shared.modalities, case.image, strict=True):
                     samples[modality].append(voxel_sample(image))
@@ -187,6 +192,13 @@ class _Plan:
         scan = read_scan(files_of(one.files, self.shared.modalities), table=table)
         return view(oriented(scan), self.shared, table)
 
+    def _hash(self, place: tuple[Truth, str], case: View) -> str:
+        """Of what a case may show: other voxels, steps or slices give another."""
+        image = case.image[:, self.slices[place]] if self.options.dims == 2 else case.image
+        found = hashlib.sha256(np.array([*image.shape, *case.spacing_mm], np.float64).tobytes())
+        found.update(image.tobytes())
+        return found.hexdigest()
+
     def _note_slices(self, place: tuple[Truth, str], case: View) -> None:
         lesion = lesion_mask(case, self.shared.lesion)
         self.lesions[place] = bool(lesion.any())
@@ -206,6 +218,7 @@ def _shared(sets: Mapping[Truth, DataSet], options: StudyOptions) -> Shared:
     found = share(
         (real.modalities, synthetic.modalities), (real.table, synthetic.table), options.lesion
     )
+    found = with_slices(found, real.cases)
     if not options.modalities:
         return found
     missing = [m for m in options.modalities if m not in found.modalities]
@@ -217,13 +230,15 @@ def _shared(sets: Mapping[Truth, DataSet], options: StudyOptions) -> Shared:
     return replace(found, modalities=tuple(m for m in found.modalities if m in options.modalities))
 
 
-def _tag(sets: Mapping[Truth, DataSet], chosen: Sequence[Chosen], options: StudyOptions) -> str:
-    """Four letters that tell one study from another, so that answers meet no wrong key."""
-    said = [(c.truth, c.files.case, c.rank) for c in chosen]
-    names = [sets[side].root.resolve().name for side in SIDES]
-    text = json.dumps([names, said, asdict(options)], sort_keys=True)
-    digest = hashlib.sha256(text.encode()).digest()
-    return "".join("bcdfghjkmnpqrstvwxz"[byte % 19] for byte in digest[:4])
+def _digest(plan: _Plan, chosen: Sequence[Chosen]) -> bytes:
+    """Tells one study from another: its letters come from here, so that answers meet no wrong key.
+
+    By what is shown and not by names alone: a set that is made anew may have the old names.
+    """
+    said = [(c.truth, c.files.case, c.rank, plan.seen[c.truth, c.files.case]) for c in chosen]
+    names = [plan.sets[side].root.resolve().name for side in SIDES]
+    text = json.dumps([names, said, asdict(plan.options)], sort_keys=True)
+    return hashlib.sha256(text.encode()).digest()
 
 
 def _record(plan: _Plan, grid: Common, greys: Sequence[Greys], tag: str) -> dict[str, Any]:

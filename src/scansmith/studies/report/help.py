@@ -4,7 +4,8 @@ An arm with synthetic samples may win because they teach something, or because i
 or because what stands beside it is weak. So it is compared with all that learned from real scans
 alone: the reference, classical augmentation and, where these trained more briefly, a twin that
 trained as long. It *helps* if it is better than each of these and one of them trained as long; it
-*harms* if it is worse than any of them; else there is *no evidence*.
+*harms* if it is worse than any of them; else there is *no evidence*. Neither rests on few patients
+or on seeds of which some failed, and nothing helps that raises more false alarms.
 
 At equal steps synthetic samples take the place of real ones, which are seen less often. An arm of
 real scans that trained more briefly and saw each as often is told besides, and decides nothing.
@@ -16,8 +17,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scansmith.evaluate.overlap import MEAN
-from scansmith.studies.downstream_report import MARGIN, Found, paired, seeds_disagree, verdict
-from scansmith.studies.spec import AS_LONG, BASELINES, Arm, Spec
+from scansmith.studies.downstream_report import (
+    MARGIN,
+    Found,
+    failed_seeds,
+    over,
+    paired,
+    seeds_disagree,
+    verdict,
+    withheld,
+)
+from scansmith.studies.spec import AS_LONG, BASELINES, Spec
 from scansmith.studies.tables import signed
 
 Comparison = dict[str, Any]
@@ -34,62 +44,70 @@ def judged_arms(spec: Spec) -> list[str]:
     ]
 
 
-def twin_of(spec: Spec, name: str) -> str | None:
-    """The arm without synthetic samples that trained as long, where nothing else of its kind did.
+def twins_of(spec: Spec, name: str) -> list[str]:
+    """Arms that learn from the same real samples alone and trained as long, besides the references.
 
     Returns:
-        The shortest of those that trained as long; None if there is none.
+        The shortest of those that trained as long: several if their steps are equal, [] if there
+        is none.
     """
-    steps, arm = spec.relative_steps, spec.arms[name]
+    steps = spec.relative_steps
     found = [
-        (steps[other], other)
-        for other, told in spec.arms.items()
-        if not told.synthetic
-        and steps[other] >= AS_LONG * steps[name]
-        and (told.real, told.augment) == (_real_beside(spec, arm), arm.augment)
-        and other not in (spec.reference, spec.classical)
+        other
+        for other in _alike(spec, name)
+        if steps[other] >= AS_LONG * steps[name] and other not in (spec.reference, spec.classical)
     ]
-    return min(found)[1] if found else None
+    least = min((steps[other] for other in found), default=0)
+    return [other for other in found if AS_LONG * steps[other] <= least]
 
 
 def as_often(spec: Spec, name: str) -> str | None:
     """The arm of real samples alone that saw each of them as often, if it is none of the others."""
-    seen, arm = spec.relative_exposure, spec.arms[name]
+    seen = spec.relative_exposure
     if not seen[name]:
         return None
-    alike = (arm.real, arm.enhanced, arm.augment, arm.showing)
-    compared = _others(spec, name).values()
+    compared = [other for _, other in _others(spec, name)]
     found = [
         other
-        for other, told in spec.arms.items()
-        if not told.synthetic
-        and (told.real, told.enhanced, told.augment, told.showing) == alike
-        and AS_LONG <= seen[other] / seen[name] <= 1 / AS_LONG
-        and other not in compared
+        for other in _alike(spec, name)
+        if AS_LONG <= seen[other] / seen[name] <= 1 / AS_LONG and other not in compared
     ]
     return found[0] if found else None
 
 
-def help_of(spec: Spec, found: Found, name: str) -> dict[str, Any]:
+def _alike(spec: Spec, name: str) -> list[str]:
+    """Arms that learn from what an arm has beside its synthetic samples.
+
+    Of an arm without real samples: from as many as the reference has.
+    """
+    arm = spec.arms[name]
+    real = arm.real or spec.arms[spec.reference].real
+    return [
+        other
+        for other, told in spec.arms.items()
+        if not told.synthetic
+        and (told.real, told.enhanced, told.augment, told.showing)
+        == (real, arm.enhanced, arm.augment, arm.showing)
+    ]
+
+
+def help_of(spec: Spec, found: Found, name: str, seeds: Sequence[int]) -> dict[str, Any]:
     """The verdict on one arm.
 
     Args:
-        found: every arm's test scores under each seed.
+        found: every arm's test scores under each of the seeds.
     Returns:
         word ("helps", "harms", "no evidence" or None), why, question ("added" to the real scans, or
         "instead" of some), steps, and comparisons: against, role (one of `DECIDING`, "as often" or
-        "baseline"), above, each_seed, verdict, steps.
+        "baseline"), steps, verdict, withheld (why it says nothing), above, each_seed, failed
+        (seeds), false_alarms (patients in whom this arm alone raises one, and the other alone).
     """
     steps = spec.relative_steps
-    rows = [
-        _compared(found, name, other, role, steps[other])
-        for role, other in _others(spec, name).items()
-    ]
-    if other := as_often(spec, name):
-        rows.append(_compared(found, name, other, "as often", steps[other]))
-    rows += [
-        _compared(found, name, other, "baseline", steps[other]) for other in _baselines(spec, name)
-    ]
+    others = _others(spec, name)
+    if often := as_often(spec, name):
+        others.append(("as often", often))
+    others += [("baseline", other) for other in _baselines(spec, name)]
+    rows = [_compared(found, name, other, role, steps[other], seeds) for role, other in others]
     word, why = judge([row for row in rows if row["role"] in DECIDING], steps[name])
     instead = spec.arms[name].real < spec.arms[spec.reference].real
     return {
@@ -107,25 +125,27 @@ def judge(comparisons: Sequence[Comparison], steps: float) -> tuple[str | None, 
     """One word for the comparisons with arms of real scans alone, and why it is this one.
 
     Args:
-        comparisons: with role, verdict (None: a cell failed) and steps.
+        comparisons: with role, verdict (None: a cell failed), withheld and steps.
         steps: of the arm that is judged.
     Returns:
-        The word, and "beaten", "harmed", "explained" (by longer training), "longer" (nothing
-        trained as long), "classical" (augmentation does as well), "chance", or "failed".
+        The word, and "beaten", "harmed", "withheld" (an interval may not decide), "explained" (by
+        longer training), "longer" (nothing trained as long), "classical" (augmentation does as
+        well), "chance", or "failed".
     """
-    there = {row["role"]: row for row in comparisons if row["verdict"] is not None}
-    if "reference" not in there or len(there) < len(comparisons):
+    words = {row["verdict"] for row in comparisons}
+    if None in words:
         return None, "failed"
-    words = {role: row["verdict"] for role, row in there.items()}
-    if "harms" in words.values():
+    if "harms" in words:
         return "harms", "harmed"
-    better = {role for role, word in words.items() if word == "helps"}
-    as_long = any(row["steps"] >= AS_LONG * steps for row in there.values())
-    if better == words.keys():
+    if any(row["withheld"] for row in comparisons):
+        return "no evidence", "withheld"
+    as_long = any(row["steps"] >= AS_LONG * steps for row in comparisons)
+    if words == {"helps"}:
         return ("helps", "beaten") if as_long else ("no evidence", "longer")
-    if better == words.keys() - {"twin"}:
+    equal = {row["role"] for row in comparisons if row["verdict"] != "helps"}
+    if equal == {"twin"}:
         return "no evidence", "explained"
-    return "no evidence", "classical" if "reference" in better else "chance"
+    return "no evidence", "chance" if "reference" in equal else "classical"
 
 
 def overall(rows: Sequence[Mapping[str, Any]]) -> str | None:
@@ -170,15 +190,15 @@ def _asked(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     return [row for row in rows if row["question"] == "added"] or rows
 
 
-def _others(spec: Spec, name: str) -> dict[str, str]:
-    """Role -> arm, of all that learned from real scans alone."""
-    steps = spec.relative_steps
-    found = {"reference": spec.reference}
+def _others(spec: Spec, name: str) -> list[tuple[str, str]]:
+    """Role and arm, of all that learned from real scans alone."""
+    steps, strongest = spec.relative_steps, spec.reference
+    found = [("reference", spec.reference)]
     if spec.classical and spec.classical not in (spec.reference, name):
-        found["classical"] = spec.classical
-    strongest = found.get("classical", spec.reference)
-    if steps[strongest] < AS_LONG * steps[name] and (twin := twin_of(spec, name)):
-        found["twin"] = twin
+        strongest = spec.classical
+        found.append(("classical", strongest))
+    if steps[strongest] < AS_LONG * steps[name]:
+        found += [("twin", twin) for twin in twins_of(spec, name)]
     return found
 
 
@@ -191,22 +211,23 @@ def _baselines(spec: Spec, name: str) -> list[str]:
     return same or alike
 
 
-def _real_beside(spec: Spec, arm: Arm) -> float:
-    """The real share that a twin has: the arm's; the reference's for an arm without any."""
-    return arm.real or spec.arms[spec.reference].real
-
-
-def _compared(found: Found, name: str, other: str, role: str, steps: float) -> Comparison:
+def _compared(
+    found: Found, name: str, other: str, role: str, steps: float, seeds: Sequence[int]
+) -> Comparison:
     row: Comparison = {"against": other, "role": role, "steps": steps}
     told = paired(found[name], found[other], name)
     if told is None:
-        return {**row, "verdict": None, "above": None, "each_seed": [], "structures": {}}
+        nothing: Comparison = {"verdict": None, "withheld": [], "above": None, "each_seed": []}
+        return {**row, **nothing, "failed": list(seeds), "false_alarms": None, "structures": {}}
     structures = {measure: entry for measure, entry in told["above"].items() if measure != MEAN}
     return {
         **row,
         "verdict": verdict(told),
+        "withheld": withheld(told),
         "above": told["above"][MEAN],
         "each_seed": told["each seed"],
+        "failed": [seeds[n] for n in told["failed"]],
+        "false_alarms": told["false alarms"],
         "structures": structures,
     }
 
@@ -218,17 +239,17 @@ def difference(row: Comparison) -> str:
         return "not known"
     if above.get("interval") is None:
         return f"{signed(above['mean'])} Dice (no interval: one patient)"
-    low, high = above["interval"]
-    return f"{signed(above['mean'])} Dice (95 % interval {signed(low)} to {signed(high)})"
+    low, high = (signed(value) for value in above["interval"])
+    return f"{signed(above['mean'])} Dice{over(above)} (95 % interval {low} to {high})"
 
 
 def sentence(told: Mapping[str, Any]) -> str:
     """The verdict on an arm, for people."""
-    rows = {row["role"]: row for row in told["comparisons"] if row["role"] in DECIDING}
+    rows = [row for row in told["comparisons"] if row["role"] in DECIDING]
     name = f"“{told['arm']}”" + (", instead of real scans" * (told["question"] == "instead"))
     if told["word"] is None:
         return f"{name}: no verdict, because a cell that it is compared by was not done."
-    parts = [f"against “{row['against']}” {difference(row)}" for row in rows.values()]
+    parts = [f"against “{row['against']}” {difference(row)}" for row in rows]
     lead = {
         "beaten": "better than everything that learned from real scans alone",
         "harmed": "worse than learning from real scans alone",
@@ -237,9 +258,11 @@ def sentence(told: Mapping[str, Any]) -> str:
         "longer": f"a gain, but it trained {told['steps']:g} times as long as the study's steps, "
         "and no arm of real scans alone trained as long: longer training may explain it",
         "classical": "better than the reference, but not than classical augmentation",
-        "chance": _chance(list(rows.values())),
+        "chance": _chance(rows),
+        "withheld": f"no evidence: {'; '.join(_reasons(rows))}",
     }[told["why"]]
     text = f"{name}: {lead} ({'; '.join(parts)})."
+    text += failed_seeds(sorted({seed for row in rows for seed in row["failed"]}))
     text += "".join(
         f" With each real sample seen as often, against “{row['against']}”: {difference(row)}."
         for row in told["comparisons"]
@@ -248,6 +271,18 @@ def sentence(told: Mapping[str, Any]) -> str:
     if told["word"] == "helps":
         text += _beside_baselines(told)
     return text
+
+
+def _reasons(rows: Sequence[Comparison]) -> list[str]:
+    """Why comparisons decide nothing, each reason once, with the arms that it stands beside."""
+    against: dict[str, list[str]] = {}
+    for row in rows:
+        for reason in row["withheld"]:
+            against.setdefault(reason, []).append(f"“{row['against']}”")
+    return [
+        reason if len(names) == len(rows) else f"against {' and '.join(names)}, {reason}"
+        for reason, names in against.items()
+    ]
 
 
 def _chance(rows: Sequence[Comparison]) -> str:

@@ -18,7 +18,7 @@ from scansmith.evaluate.privacy.pairs import pose_words
 from scansmith.evaluate.privacy.verdict import words_of
 from scansmith.evaluate.report import PICTURES, digest, environment
 from scansmith.io.atomic import write_bytes
-from scansmith.studies.downstream_report import GREY, MARGIN
+from scansmith.studies.downstream_report import GREY, LEAST_PATIENTS, MARGIN, alarms, over
 from scansmith.studies.spec import LABEL_VALUES
 from scansmith.studies.tables import signed
 
@@ -56,7 +56,10 @@ def write_page(path: Path, found: dict[str, Any], folders: Mapping[str, Path]) -
         mean=MEAN,
         margin=MARGIN,
         label_values=LABEL_VALUES,
+        least_patients=LEAST_PATIENTS,
         signed=signed,
+        over=over,
+        alarms=alarms,
         plot=plot_of(found["study"]),
         samples={
             one["name"]: samples_of(folders[f"evaluation {one['name']}"])

@@ -7,7 +7,7 @@ from typing import Any
 
 from scansmith.evaluate.faithfulness import LEAST_DICE
 from scansmith.studies.report.convergence import convergence_note
-from scansmith.studies.report.help import deciding, overall, sentence
+from scansmith.studies.report.help import DECIDING, deciding, overall, sentence
 
 HELPS = {
     "helps": "Yes, on these patients",
@@ -86,8 +86,16 @@ def _helps(study: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _cautions(study: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    there = [
+        row
+        for told in rows
+        for row in told["comparisons"]
+        if row["role"] in DECIDING and row["above"]
+    ]
+    seeds = [len(study["seeds"]) - len(row["failed"]) for row in there]
+    patients = [row["above"].get("patients", 0) for row in there]
     notes = []
-    if len(study["seeds"]) == 1:
+    if 1 in seeds:
         notes.append(
             "One seed alone: another training of the same networks may come out otherwise, and the "
             "interval does not say how far."
@@ -106,10 +114,10 @@ def _cautions(study: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> li
             f"The reference finds little (Dice {mean:.2f}). If its segmenters had not learned yet, "
             "the differences say nothing: train for more steps, until more change nothing."
         )
-    if study["test_patients"] < FEW:
+    if patients and min(patients) < FEW:
         notes.append(
-            f"{study['test_patients']} test patients: intervals from so few are too narrow as a "
-            "rule."
+            f"Compared in {min(patients)} of {study['test_patients']} test patients: intervals "
+            "from so few are too narrow as a rule."
         )
     return notes
 

@@ -25,7 +25,7 @@ from scansmith.evaluate.protocol import protocol_id
 from scansmith.evaluate.spread import LEVEL, RESAMPLES
 from scansmith.io.atomic import write_bytes
 from scansmith.scan import SettingsError
-from scansmith.studies.downstream_report import MARGIN, Found, sd_over_seeds
+from scansmith.studies.downstream_report import LEAST_PATIENTS, MARGIN, Found, sd_over_seeds
 from scansmith.studies.report.convergence import convergence_of
 from scansmith.studies.report.help import help_of, judged_arms
 from scansmith.studies.report.parts import Reader
@@ -127,7 +127,7 @@ def _study(folder: Path, results: Mapping[str, Any], spec: Spec, scores: Found) 
             mode="json", exclude={"numbers": {"device", "threads"}}
         ),
         "drawn": {"level": LEVEL, "resamples": RESAMPLES},
-        "limits": {"margin": MARGIN, "as_long": AS_LONG},
+        "limits": {"margin": MARGIN, "as_long": AS_LONG, "least_patients": LEAST_PATIENTS},
     }
     arms = {}
     for name, told in results["arms"].items():
@@ -154,7 +154,7 @@ def _study(folder: Path, results: Mapping[str, Any], spec: Spec, scores: Found) 
         "protocol": protocol,
         "protocols": {protocol: facts},
         "arms": arms,
-        "help": [help_of(spec, scores, name) for name in judged_arms(spec)],
+        "help": [help_of(spec, scores, name, results["seeds"]) for name in judged_arms(spec)],
         "convergence": convergence_of(spec, scores),
         "generators": list(spec.generators),
         "not_judged": _not_judged(spec, results),
