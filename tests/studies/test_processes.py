@@ -45,7 +45,10 @@ def _press(tmp_path, number, to_all: bool) -> threading.Thread:
     """Send a signal to this process, or to its children as well, once two seeds are at work."""
 
     def press() -> None:
+        until = time.monotonic() + 120
         while len(list(tmp_path.glob("begun *"))) < 2:
+            if time.monotonic() > until:
+                return  # nobody began: the test fails instead of waiting for ever
             time.sleep(0.01)
         for process in multiprocessing.active_children() if to_all else ():
             os.kill(process.pid, number)
