@@ -26,6 +26,7 @@ from scansmith.evaluate.view import (
     files_of,
     oriented,
     share,
+    spread_cases,
     view,
     with_slices,
 )
@@ -295,13 +296,6 @@ def _view(scan: Scan, found: DataSet, plan: Plan) -> View:
 def _ranged(case: View, plan: Plan, like: View) -> View:
     """A case in the units of its windows, by the ranges of itself or of its real partner."""
     return replace(case, image=in_own_ranges(case.image, plan.windows, like.image))
-
-
-def spread_cases(cases: Sequence[CaseFiles], limit: int | None) -> tuple[CaseFiles, ...]:
-    """At most so many cases, evenly spread over the set."""
-    if limit is None or len(cases) <= limit:
-        return tuple(cases)
-    return tuple(cases[i] for i in np.linspace(0, len(cases) - 1, limit).round().astype(int))
 
 
 def _with_partners_first(sides: Sides) -> Sequence[CaseFiles]:

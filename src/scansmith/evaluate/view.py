@@ -116,12 +116,10 @@ def with_slices(shared: Shared, real: Sequence[CaseFiles]) -> Shared:
     Cases that cannot be read are left to those who read them all.
     """
     steps = []
-    for number in np.unique(
-        np.linspace(0, len(real) - 1, min(len(real), _ASKED)).round().astype(int)
-    ):
+    for files in spread_cases(real, _ASKED):
         with suppress(DataError):
-            files = files_of(replace(real[number], labels=None), shared.modalities[:1])
-            scan = oriented(read_scan(files))
+            asked = files_of(replace(files, labels=None), shared.modalities[:1])
+            scan = oriented(read_scan(asked))
             if scan.image.shape[-1] > 1:
                 steps.append(scan.spacing_mm[::-1])
     return replace(shared, slices=slice_axis(steps))
@@ -180,6 +178,13 @@ def lesion_indices(structures: Sequence[str], lesion: Sequence[str] | None) -> t
     if problems:
         raise DataError(problems)
     return found
+
+
+def spread_cases(cases: Sequence[CaseFiles], limit: int | None) -> tuple[CaseFiles, ...]:
+    """At most so many cases, evenly spread over the set."""
+    if limit is None or len(cases) <= limit:
+        return tuple(cases)
+    return tuple(cases[i] for i in np.linspace(0, len(cases) - 1, limit).round().astype(int))
 
 
 def files_of(files: CaseFiles, modalities: Sequence[str]) -> CaseFiles:

@@ -17,7 +17,7 @@ import numpy as np
 
 import scansmith
 from scansmith.data.layouts import DataSet, find_layout
-from scansmith.evaluate.compare import RESEARCH_USE, spread_cases, strict
+from scansmith.evaluate.compare import RESEARCH_USE, strict
 from scansmith.evaluate.privacy import lines as lines_of_evidence
 from scansmith.evaluate.privacy.cases import Layout, Trace, lay_out, trace
 from scansmith.evaluate.privacy.exchange import exchange_tests
@@ -26,7 +26,16 @@ from scansmith.evaluate.privacy.metadata import scan_folder
 from scansmith.evaluate.privacy.pairs import case_rows, worst
 from scansmith.evaluate.privacy.uncompared import lesions_uncompared
 from scansmith.evaluate.privacy.verdict import NO_GUARANTEE, judge
-from scansmith.evaluate.view import Shared, View, files_of, oriented, share, view, with_slices
+from scansmith.evaluate.view import (
+    Shared,
+    View,
+    files_of,
+    oriented,
+    share,
+    spread_cases,
+    view,
+    with_slices,
+)
 from scansmith.io import read_scan
 from scansmith.io.atomic import write_bytes
 from scansmith.labels.table import LabelTable
