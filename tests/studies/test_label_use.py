@@ -15,7 +15,8 @@ from scansmith.studies import label_use
 from scansmith.studies.cells import cell, file_name
 from scansmith.studies.counterparts import Case, ClassMeans, Maker, real_cases, told_apart
 from scansmith.studies.label_use import Asked, Study
-from scansmith.studies.label_use_report import over_seeds, share, summarise
+from scansmith.studies.label_use_report import summarise
+from scansmith.studies.paired_scores import over_seeds
 from scansmith.workflow import prepare, train
 
 SMALL = ["data.size=32,32", "method.base=4", "method.patch=4"]
@@ -91,19 +92,6 @@ def test_a_patient_counts_once_over_cases_and_seeds():
     assert found["dice"]["mean"]["mean"] == pytest.approx(0.6)  # (0.4 + 0.8) / 2
     assert found["each seed"] == pytest.approx([0.6, 0.6])
     assert found["above real"]["mean"]["mean"] == 0
-
-
-def test_the_share_of_real_is_a_ratio_of_means_and_pairs_patients():
-    real = {f"p{n}": {"mean": 0.5 + 0.1 * n} for n in range(4)}
-    half = {name: {"mean": row["mean"] / 2} for name, row in real.items()}
-    found = share(half, real, "half")
-    # Every resample of pairs has the same ratio, however much patients differ.
-    assert found["mean"] == pytest.approx(50)
-    assert found["interval"] == pytest.approx([50, 50])
-    other = {f"p{n}": {"mean": v} for n, v in enumerate((0.5, 0.0, 0.7, 0.0))}
-    found = share(other, real, "other")
-    assert found["mean"] == pytest.approx(100 * 1.2 / 2.6)
-    assert found["interval"][0] < found["mean"] < found["interval"][1]
 
 
 def test_a_cell_is_found_once_and_keeps_what_is_not_a_number(tmp_path):

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from scansmith.evaluate.overlap import MEAN, by_patient, finite_mean
 from scansmith.io.atomic import write_bytes
 from scansmith.studies.cells import Scores
-from scansmith.studies.label_use_report import over_seeds, percent, share
+from scansmith.studies.paired_scores import in_common, minus, over_seeds, percent, share
 from scansmith.studies.spec import AS_LONG, Spec
 from scansmith.studies.tables import cell, data_line, published, signed, summary, table
 
@@ -76,14 +76,9 @@ def paired(seeds: Sequence[Scores | None], other: Sequence[Scores | None], arm: 
     pairs = [(a, b) for a, b in zip(seeds, other, strict=True) if a and b]
     if not pairs:
         return None
-    rows = over_seeds([a for a, _ in pairs])
-    reference = over_seeds([b for _, b in pairs])
-    above = {
-        patient: {name: row[name] - reference[patient][name] for name in row}
-        for patient, row in rows.items()
-    }
+    rows, reference = in_common([a for a, _ in pairs], [b for _, b in pairs])
     return {
-        "above": _summary(above),
+        "above": _summary(minus(rows, reference)),
         "share": share(rows, reference, arm),
         "seeds": len(pairs),
         "failed": [n for n, pair in enumerate(zip(seeds, other, strict=True)) if not all(pair)],
@@ -96,8 +91,8 @@ def _difference(mine: Scores | None, theirs: Scores | None) -> float | None:
     """The mean difference over patients under one seed."""
     if not mine or not theirs:
         return None
-    rows, others = by_patient(mine), by_patient(theirs)
-    mean = finite_mean([rows[patient][MEAN] - others[patient][MEAN] for patient in rows])
+    differences = minus(*in_common([mine], [theirs]))
+    mean = finite_mean([row[MEAN] for row in differences.values()])
     return mean if np.isfinite(mean) else None
 
 
@@ -105,14 +100,20 @@ def _false_alarms(pairs: Sequence[tuple[Scores, Scores]]) -> list[float]:
     """Patients in whom the one alone finds what is not there, and the other alone; mean over seeds.
 
     Who lacks all that decides has Dice nan if nothing is found and 0 if something is. The pair has
-    no difference then, so that the interval does not know of the alarm.
+    no difference then, so that the interval does not know of the alarm. A patient of several cases
+    counts once on each side.
     """
-    counts = []
-    for pair in pairs:
-        mine, theirs = map(by_patient, pair)
-        found = [(np.isfinite(mine[p][MEAN]), np.isfinite(theirs[p][MEAN])) for p in mine]
-        counts.append([found.count((True, False)), found.count((False, True))])
+    counts = [[len(_only(*pair)), len(_only(*reversed(pair)))] for pair in pairs]
     return [float(mean) for mean in np.mean(counts, axis=0)]
+
+
+def _only(mine: Scores, theirs: Scores) -> set[str]:
+    """Patients with a case of which the first alone has a mean Dice."""
+    return {
+        case.rpartition("/")[0]
+        for case, row in mine.items()
+        if np.isfinite(row[MEAN]) and not np.isfinite(theirs[case][MEAN])
+    }
 
 
 def verdict(told: Mapping[str, Any]) -> str:

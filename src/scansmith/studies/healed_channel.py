@@ -42,8 +42,8 @@ from scansmith.studies.healed_folds import (
     store_of,
 )
 from scansmith.studies.healed_slices import Maps, TwoChannels, slices
-from scansmith.studies.label_use_report import over_seeds
 from scansmith.studies.named import named_folders
+from scansmith.studies.paired_scores import in_common, minus, over_seeds
 from scansmith.studies.tables import cell as written
 from scansmith.studies.tables import published, summary, table
 from scansmith.train.checkpoint import write_json
@@ -185,12 +185,7 @@ def summarise(found: Mapping[str, Sequence[Scores]]) -> dict[str, Any]:
     """Dice of every arm, and what it has above "plain", paired by patient and seed."""
     rows = {arm: over_seeds(seeds) for arm, seeds in found.items()}
     above = {
-        arm: {
-            patient: {name: value - rows[PLAIN][patient][name] for name, value in row.items()}
-            for patient, row in own.items()
-        }
-        for arm, own in rows.items()
-        if arm != PLAIN
+        arm: minus(*in_common(seeds, found[PLAIN])) for arm, seeds in found.items() if arm != PLAIN
     }
     return {
         "arms": {

@@ -13,9 +13,9 @@ import torch
 
 from scansmith.evaluate.overlap import MEAN, by_patient, finite_mean
 from scansmith.evaluate.segmentation import Segmenter
-from scansmith.evaluate.spread import LEVEL, generator
 from scansmith.studies.cells import Scores
 from scansmith.studies.counterparts import Case
+from scansmith.studies.paired_scores import in_common, minus, over_seeds, percent, share
 from scansmith.studies.tables import cell, summary, table
 from scansmith.train.pictures import save_grid
 
@@ -23,7 +23,6 @@ Rows = Mapping[str, Sequence[Scores]]
 """Arm or test set -> the scores under each seed."""
 
 REAL = "real"
-RESAMPLES = 2000
 
 
 def summarise(real: Rows, made: Rows, alike: Rows) -> dict[str, Any]:
@@ -34,20 +33,14 @@ def summarise(real: Rows, made: Rows, alike: Rows) -> dict[str, Any]:
         made: test set -> Dice of the segmenters trained on real cases.
         alike: test set -> likeness to the real test cases.
     """
-    reference = over_seeds(real[REAL])
     arms = {}
     for arm, seeds in real.items():
-        rows = over_seeds(seeds)
+        rows, reference = in_common(seeds, real[REAL])
         arms[arm] = {
-            "dice": _summary(rows),
+            "dice": _summary(over_seeds(seeds)),
             "each seed": [_number(_mean_of(by_patient(scores))) for scores in seeds],
             "share of real": share(rows, reference, arm),
-            "above real": _summary(
-                {
-                    patient: {name: row[name] - reference[patient][name] for name in row}
-                    for patient, row in rows.items()
-                }
-            ),
+            "above real": _summary(minus(rows, reference)),
         }
     there = {name: [scores for scores in seeds if scores] for name, seeds in made.items()}
     return {
@@ -62,33 +55,6 @@ def summarise(real: Rows, made: Rows, alike: Rows) -> dict[str, Any]:
         },
         "without synthetic test": [name for name, seeds in there.items() if not seeds],
     }
-
-
-def over_seeds(seeds: Sequence[Scores]) -> dict[str, dict[str, float]]:
-    """Patient -> measure -> mean over the patient's cases and over the seeds."""
-    patients = [by_patient(scores) for scores in seeds]
-    return {
-        patient: {name: finite_mean([rows[patient][name] for rows in patients]) for name in row}
-        for patient, row in patients[0].items()
-    }
-
-
-def share(
-    rows: Mapping[str, Mapping[str, float]], reference: Mapping[str, Mapping[str, float]], arm: str
-) -> dict[str, Any]:
-    """Mean Dice as a percentage of what real cases teach, patients resampled in pairs."""
-    pairs = np.array([(row[MEAN], reference[patient][MEAN]) for patient, row in rows.items()])
-    pairs = pairs[np.isfinite(pairs).all(axis=1)]
-    if not len(pairs) or not pairs[:, 1].sum():
-        return {"mean": None, "interval": None}
-    value = 100 * float(pairs[:, 0].mean() / pairs[:, 1].mean())
-    if len(pairs) < 2:
-        return {"mean": value, "interval": None}
-    draws = generator(0, arm).integers(len(pairs), size=(RESAMPLES, len(pairs)))
-    sums = pairs[draws].sum(axis=1)
-    ratios = 100 * sums[:, 0] / np.where(sums[:, 1] > 0, sums[:, 1], np.nan)
-    low, high = np.nanquantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return {"mean": value, "interval": [float(low), float(high)]}
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:
@@ -205,14 +171,3 @@ def _mean_of(rows: Mapping[str, Mapping[str, float]]) -> float:
 
 def _number(value: float) -> float | None:
     return value if np.isfinite(value) else None
-
-
-def percent(found: Mapping[str, Any]) -> str:
-    """What `share` found, as a table has it."""
-    if found["mean"] is None:
-        return "-"
-    text = f"{found['mean']:.1f}"
-    if found["interval"] is None:
-        return text
-    low, high = found["interval"]
-    return f"{text} ({low:.1f} to {high:.1f})"
