@@ -33,7 +33,8 @@ def evaluate(
         lesion: names of structures that are the lesion. None: those named like one (tumour,
             oedema, necrosis, ...), else all labels together.
         window: (low, high) in the images' units: what PSNR, SSIM, features and pictures see.
-            None: soft tissue for CT in HU, else the 0.1 to 99.9 percentile of the real set.
+            None: soft tissue for CT in HU, else the 0.1 to 99.9 percentile of the real set, or of
+            each scan where scans have units of their own (`evaluate.windows`).
         data_range: for PSNR and SSIM; without `window`, nothing is clipped then.
         features: safetensors file of a VGG16-shaped network, for an FID-like distance.
         pairs: "auto" compares case by case where provenance.jsonl or the names say so.

@@ -3,7 +3,7 @@
 In the study's folder, each step kept when it is finished, so that a study that is stopped goes on:
 
     judged/train, judged/holdout    the store's training and test patients as data sets
-    judged/GENERATOR seedN/
+    judged/GENERATOR-seedN/
         synthetic/                  as many cases as there are training patients
         evaluate/                   against the training patients, with label faithfulness
         audit/                      against training and test patients

@@ -58,7 +58,7 @@ def check_leakage(
         held_out: the patients that are tested on; None: the test split of `store`.
         runs: folders of the runs that made it, where they learned from another store than this.
         learned: patients of the store that its generator learned from, on the word of who made
-            it; `NOBODY` where it learned from none of them. Needed for sets that were made by other
+            it; `[NOBODY]` where it learned from none of them. Needed for sets that were made by other
             programs.
     Raises:
         DataError: a held-out patient had a part in it, it cannot be told, or `learned` names
