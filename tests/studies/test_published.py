@@ -94,6 +94,17 @@ def test_what_others_reached_is_cited():
     ]
 
 
+def test_a_study_that_publishes_one_structures_dice_is_decided_by_it():
+    """A mean with the organ, which everybody finds, would hide the tumour."""
+    asked = {}
+    for name in paper_specs():
+        measures = {m for row in find_spec(name).published.arms.values() for m in row}
+        if len(measures) == 1 and measures <= {"tumour", "lesion", "liver"}:
+            asked[name] = (find_spec(name).decided_by, tuple(measures))
+    assert sorted(asked) == ["magan/segmentation", "mm-gan/table-2"]
+    assert all(decided == published for decided, published in asked.values())
+
+
 def test_ant_gans_tables_v_to_vii():
     assert [tuple(row.values()) for row in TABLE_V["arms"].values()] == [
         (0.7544, 0.8760, 0.7753), (0.7777, 0.8910, 0.7977),
@@ -120,7 +131,7 @@ def test_the_tables_sizes_are_the_defaults():
 def test_mm_gans_spread_over_cases_stands_with_its_means():
     sd = {
         "mm-gan/table-1-unet": (
-            (0.14, 0.24, 0.33), (0.25, 0.28, 0.37), (0.14, 0.21, 0.33), (0.09, 0.20, 0.33),
+            (0.14, 0.24, 0.33), (0.25, 0.28, 0.34), (0.14, 0.21, 0.33), (0.09, 0.20, 0.33),
             (0.10, 0.20, 0.32),
         ),
         "mm-gan/table-1-cascade": (
