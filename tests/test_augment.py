@@ -6,7 +6,15 @@ import pytest
 import torch
 from monai.transforms import Affine
 
-from scansmith.augment import augmented, grid_of, moved, random_field, random_moves, relit
+from scansmith.augment import (
+    augmented,
+    grid_of,
+    moved,
+    random_field,
+    random_moves,
+    refuse_swapped_sides,
+    relit,
+)
 from scansmith.scan import SettingsError
 from scansmith.settings import Augmentation
 
@@ -53,6 +61,46 @@ def test_every_mirror_image_comes_up_and_labels_go_along():
 def test_an_axis_that_there_is_not_is_refused():
     with pytest.raises(SettingsError, match=r"augment.flips: found axis 2, expected .* 0 to 1"):
         augmented(*batch(6, 7), Augmentation(flips=(0, 2)))
+
+
+@pytest.mark.parametrize("size", [(200, 256), (20, 24, 18)])
+def test_autocast_changes_nothing(size):
+    image, labels = batch(*size)
+    numbers, both = Augmentation(flips=(0, 1)), []
+    for on in (False, True):
+        torch.manual_seed(3)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=on):
+            both.append(augmented(image, labels, numbers))
+    assert torch.equal(both[0][0], both[1][0])
+    assert torch.equal(both[0][1], both[1][1])
+
+
+def test_what_is_not_chosen_comes_back_as_it_was_under_autocast_too():
+    image, labels = batch(256, 256)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        again, kept = augmented(image, labels, Augmentation(**NOTHING | dict(moved=1e-9)))
+    # Places in float32 are within 256 / 2^22 pixels; neighbours differ by less than 1.
+    torch.testing.assert_close(again, image, atol=2e-4, rtol=0)
+    assert torch.equal(kept, labels)
+
+
+@pytest.mark.parametrize(
+    "name", ["left kidney", "kidney_right", "Left-Hippocampus", "femur l", "ctx-rh-insula"]
+)
+def test_what_is_labelled_by_its_side_is_not_mirrored_left_to_right(name):
+    structures = ("background", "liver", name)
+    words = rf"augment.flips: found axis 2, .*: {name}\. .* Leave axis 2 out"
+    with pytest.raises(SettingsError, match=words):
+        refuse_swapped_sides(Augmentation(flips=(0, 2)), structures, dims=3)
+    with pytest.raises(SettingsError, match="found axis 1"):
+        refuse_swapped_sides(Augmentation(flips=(1,)), structures, dims=2)
+    refuse_swapped_sides(Augmentation(flips=(0, 1)), structures, dims=3)
+    refuse_swapped_sides(Augmentation(), structures, dims=2)
+
+
+def test_other_names_may_be_mirrored():
+    structures = ("background", "bright spot", "cleft", "anterior", "liver", "label 1")
+    refuse_swapped_sides(Augmentation(flips=(0, 1, 2)), structures, dims=3)
 
 
 def test_a_shift_of_half_of_half_the_size_shows_what_lies_two_pixels_on():

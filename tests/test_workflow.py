@@ -12,6 +12,7 @@ import torch
 
 from scansmith.data.phantom import write_phantoms
 from scansmith.data.store import Store
+from scansmith.methods.mm_gan import MmGan
 from scansmith.scan import Batch, RunError, SettingsError
 from scansmith.workflow import load_run, method_settings, prepare, train
 
@@ -46,6 +47,57 @@ def test_training_knows_the_spacing_of_the_samples(store, tmp_path, monkeypatch)
     train("magan", store, tmp_path / "run", sets=SHORT)
     assert told == [opened.spacing_mm]
     assert opened.spacing_mm[0] > 0
+
+
+@pytest.fixture(scope="module")
+def brains(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("brains")
+    write_phantoms(folder / "raw", "brain", 3, 1, (24, 24, 20))
+    sets = ["data.size=16,16,16", "data.modality=t1,flair", "data.split=0.7,0,0.3"]
+    return prepare(folder / "raw", folder / "store", "mm-gan", preset="paper", sets=sets, workers=1)
+
+
+BRAINS = ["method.base=2", "method.base_critic=2", "train.threads=1", "train.sample_at="]
+
+
+def test_mm_gan_learns_from_maps_without_context_in_the_air_when_volumes_are_changed(
+    brains, tmp_path, monkeypatch
+):
+    clean, seen = {0: set(), 1: set()}, {0: set(), 1: set()}
+    play = MmGan.play
+
+    def maps(game, batch, found):
+        scene = play(game, batch)
+        for place in found:
+            found[place] |= {map.numpy().tobytes() for map in scene[f"labels.{place}"]}
+        return scene
+
+    changed = ["moved=0", "flips=1", "gain=0.2", "offset=0.2", "noise=0.1"]
+    changed = [f"train.augment.{word}" for word in changed]
+    for name, sets, found in (("plain", [], clean), ("changed", changed, seen)):
+        monkeypatch.setattr(MmGan, "play", lambda *given, found=found: maps(*given, found))
+        sets = [*BRAINS, "train.steps=6", *sets]
+        train("mm-gan", brains.path, tmp_path / name, preset="paper", sets=sets)
+    for place in (0, 1):
+        shape = (16, 16, 16)
+        plain = [np.frombuffer(map, np.uint8).reshape(shape) for map in clean[place]]
+        mirrored = {np.ascontiguousarray(map[:, ::-1]).tobytes() for map in plain}
+        assert seen[place] <= clean[place] | mirrored
+        assert seen[place] & mirrored - clean[place]
+
+
+def test_structures_named_by_their_side_are_not_mirrored(tmp_path):
+    raw = write_phantoms(tmp_path / "raw", "liver", 3, 1, (24, 24, 20))
+    names = raw / "dataset.json"
+    named = json.loads(names.read_text())
+    named["labels"] = {f"left {k}" if v else k: v for k, v in named["labels"].items()}
+    names.write_text(json.dumps(named))
+    sets = ["data.size=16,16,16", "data.split=0.7,0,0.3"]
+    store = prepare(raw, tmp_path / "store", "mm-gan", preset="paper", sets=sets, workers=1)
+    mirrored = [*BRAINS, "train.steps=1", "train.augment.flips=0,2"]
+    with pytest.raises(SettingsError, match=r"augment\.flips: found axis 2, .*: left "):
+        train("mm-gan", store.path, tmp_path / "run", preset="paper", sets=mirrored)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_data_setting_that_contradicts_the_store_is_refused(store, tmp_path):

@@ -45,7 +45,9 @@ class Augmentation(Section):
     """How much is changed. Each sample draws its own numbers, evenly from +- the limit."""
 
     moved: float = number(0.8, "share of samples that are moved and bent", ge=0, le=1)
-    flips: tuple[int, ...] = number((), "axes of (D,) H, W, from 0, that are mirrored by chance")
+    flips: tuple[int, ...] = number(
+        (), "axes of (D,) H, W, from 0, mirrored by chance; not W where labels name a side"
+    )
     degrees: float = number(15.0, "rotation in each plane", ge=0)
     scale: float = number(0.15, "share by which the size differs", ge=0, lt=1)
     shift: float = number(0.05, "share of the image's size", ge=0, lt=1)

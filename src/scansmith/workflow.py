@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import scansmith
+from scansmith.augment import refuse_swapped_sides
 from scansmith.data.batches import Batches
 from scansmith.data.prepare import prepare as prepare_store
 from scansmith.data.store import Store
@@ -111,15 +112,18 @@ def train(
         out: the run folder; a new or empty one, or with `resume` the run to go on with.
         preset, config, sets: settings, later ones win; see `method_settings`.
     Raises:
-        SettingsError: a setting is wrong or contradicts the store.
+        SettingsError: a setting is wrong or contradicts the store, or structures that name a side
+            are to be mirrored left to right.
         RunError: the folder holds something else, a loss is not finite, the disk is full; the
             last checkpoint is whole in each case.
     """
     opened = Store.open(Path(store))
     kind = find_method(method)
     settings = _settings_for(opened, method, preset, config, sets)
+    facts = opened.facts
+    refuse_swapped_sides(settings.train.augment, facts.structures, facts.dims)
     torch.manual_seed(settings.train.seed)
-    game = kind(settings, opened.facts)
+    game = kind(settings, facts)
     shares = settings.train
     batches = Batches(opened, "train", shares.batch, shares.seed)
     held_out, validation = _held_out(opened)
@@ -129,14 +133,14 @@ def train(
     record = {
         "method": method,
         "settings": settings.model_dump(mode="json"),
-        "facts": opened.facts.model_dump(mode="json"),
+        "facts": facts.model_dump(mode="json"),
         "store": str(Path(store).resolve()),
         "validation": validation,
         "versions": versions(),
     }
     fit(
         game,
-        batches,
+        lambda step: game.learned_from(batches(step)),
         Path(out),
         settings.train,
         record=record,

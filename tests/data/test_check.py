@@ -115,6 +115,20 @@ def _files(root: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
+@pytest.mark.parametrize("key", ["case_1.nii.gz", "case_17"])
+def test_a_patient_who_is_named_for_no_case_is_told_before_the_split(
+    tmp_path: Path, key: str
+) -> None:
+    root = _data_set(tmp_path / "set")
+    (root / "patients.json").write_text(json.dumps({"case_0": "ann", key: "ann"}))
+    (problem,) = check(root, _recipe()).problems
+    assert (problem.where, problem.kind) == ("patients.json", "patients")
+    assert repr(key) in problem.found
+    with pytest.raises(DataError, match=r"patients\.json: names 'case_1"):
+        prepare(root, tmp_path / "store", _recipe(), workers=1)
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_good_data_set_has_no_problems(tmp_path: Path) -> None:
     report = check(_data_set(tmp_path / "set"), _recipe())
     assert report.ok

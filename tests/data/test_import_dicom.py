@@ -224,6 +224,161 @@ def test_names_that_contradict_the_data_set_are_refused(tmp_path: Path, dicom: M
     assert len(find_layout(tmp_path / "out").cases) == 1
 
 
+def _nifti(path: Path, **codes: int) -> Path:
+    """Masks on the series' grid with one voxel of each code, in row 2 of slice 1: column=code."""
+    labels = np.zeros((4, 5, 3), dtype=np.uint8)
+    for column, code in codes.items():
+        labels["abcd".index(column), 2, 1] = code
+    affine = np.diag([-0.7, -0.5, 2.0, 1.0])
+    affine[:3, 3] = (10, 20, 30)
+    return write_nifti(path, labels, affine)
+
+
+def _structures(out: Path) -> list[list[str]]:
+    """What lies in columns a to d of row 2 of slice 1, by name, in each case."""
+    found = find_layout(out)
+    scans = [read_scan(files, table=found.table) for files in found.cases]
+    return [[found.table.names[value] for value in scan.labels[:, 2, 1]] for scan in scans]
+
+
+def _series(dicom: ModuleType, folder: Path, number: int) -> Path:
+    """Series that differ in their greys."""
+    return dicom.write_series(
+        folder, change=lambda k, one: setattr(one, "RescaleIntercept", -1000 - number)
+    )
+
+
+NONE = "background"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ({}, {}, ("label 1", "label 2", "label 3")),
+        ({1: "liver", 3: "tumour"}, {2: "vessel"}, ("liver", "vessel", "tumour")),
+        ({1: "liver", 3: "tumour"}, {3: "tumor", 2: "liver"}, ("liver", "liver", "tumour")),
+    ],
+)
+def test_values_mean_what_they_meant_in_earlier_masks(
+    tmp_path: Path,
+    dicom: ModuleType,
+    first: dict[int, str],
+    second: dict[int, str],
+    expected: tuple[str, str, str],
+) -> None:
+    """The first masks hold 1 and 3 alone, which become 1 and 2 in the data set."""
+    out = tmp_path / "out"
+    import_dicom(
+        _series(dicom, tmp_path / "a", 0), _nifti(tmp_path / "a.nii.gz", a=1, c=3), out, first
+    )
+    import_dicom(
+        _series(dicom, tmp_path / "b", 1), _nifti(tmp_path / "b.nii.gz", a=1, b=2, c=3), out, second
+    )
+    assert _structures(out) == [[expected[0], NONE, expected[2], NONE], [*expected, NONE]]
+    assert check(out).ok
+
+
+def test_a_structure_that_is_alone_in_a_patients_pictures_keeps_its_name(
+    tmp_path: Path, dicom: ModuleType
+) -> None:
+    out, names = tmp_path / "out", {1: "liver", 2: "tumour"}
+    import_dicom(
+        _series(dicom, tmp_path / "a", 0), _nifti(tmp_path / "a.nii.gz", a=1, b=2), out, names
+    )
+    masks = _masks(tmp_path / "masks", white=2)
+    for given in (names, None):
+        import_dicom(_series(dicom, tmp_path / str(given), len(given or ())), masks, out, given)
+    found = find_layout(out)
+    for files in found.cases[1:]:
+        labels = read_scan(files, table=found.table).labels
+        assert {found.table.names[value] for value in np.unique(labels)} == {NONE, "tumour"}
+
+
+def test_white_that_earlier_masks_had_as_a_code_stays_that_code(
+    tmp_path: Path, dicom: ModuleType
+) -> None:
+    out = tmp_path / "out"
+    masks = _nifti(tmp_path / "a.nii.gz", a=1, b=255)
+    import_dicom(_series(dicom, tmp_path / "a", 0), masks, out, {1: "liver", 255: "tumour"})
+    import_dicom(_series(dicom, tmp_path / "b", 1), _masks(tmp_path / "masks"), out)
+    assert _structures(out)[1] == [NONE, "tumour", "tumour", NONE]
+
+
+def test_a_structure_that_was_renamed_since_is_still_the_same(
+    tmp_path: Path, dicom: ModuleType
+) -> None:
+    out = tmp_path / "out"
+    masks = _nifti(tmp_path / "a.nii.gz", a=7)
+    import_dicom(_series(dicom, tmp_path / "a", 0), masks, out)
+    text = (out / "dataset.json").read_text()
+    (out / "dataset.json").write_text(text.replace("label 7", "spleen"))
+    import_dicom(_series(dicom, tmp_path / "b", 1), masks, out)
+    assert _structures(out) == [["spleen", NONE, NONE, NONE]] * 2
+
+
+def test_a_data_set_that_does_not_tell_what_masks_values_mean_wants_names(
+    tmp_path: Path, dicom: ModuleType
+) -> None:
+    out = tmp_path / "out"
+    import_dicom(
+        _series(dicom, tmp_path / "a", 0), _nifti(tmp_path / "a.nii.gz", a=5), out, {5: "liver"}
+    )
+    head = json.loads((out / "dataset.json").read_text())
+    assert head.pop("mask_values") == {"5": 1}
+    (out / "dataset.json").write_text(json.dumps(head))
+    other, masks = _series(dicom, tmp_path / "b", 1), _nifti(tmp_path / "b.nii.gz", a=1, b=2)
+    with pytest.raises(DataError) as caught:
+        import_dicom(other, masks, out)
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"masks: nothing says what label {value} is; named are none, the data set has liver. "
+        f"Name it (--structure {value}=NAME)."
+        for value in (1, 2)
+    ]
+    import_dicom(other, masks, out, {1: "tumour", 2: "Liver"})
+    assert _structures(out) == [["liver", NONE, NONE, NONE], ["tumour", "liver", NONE, NONE]]
+
+
+def test_names_of_which_none_occurs_are_refused(tmp_path: Path, dicom: ModuleType) -> None:
+    series, masks = dicom.write_series(tmp_path / "series"), _masks(tmp_path / "m", white=128)
+    with pytest.raises(DataError, match="nothing says what label 128 is; named are 1, the data"):
+        import_dicom(series, masks, tmp_path / "out", {1: "liver"})
+    assert not (tmp_path / "out").exists()
+
+
+def test_segments_are_matched_by_their_terms_whatever_their_numbers(
+    tmp_path: Path, dicom: ModuleType
+) -> None:
+    """In the masks 1 is a tumour; in the segmentation, whose numbers are its own, the liver."""
+    out = tmp_path / "out"
+    masks = _nifti(tmp_path / "a.nii.gz", a=1, b=2)
+    import_dicom(_series(dicom, tmp_path / "a", 0), masks, out, {1: "tumour", 2: "liver"})
+    series = _series(dicom, tmp_path / "b", 1)
+    import_dicom(series, _segmentation(tmp_path / "seg.dcm", series), out)
+    import_dicom(_series(dicom, tmp_path / "c", 2), masks, out)
+    first = ["tumour", "liver", NONE, NONE]
+    assert _structures(out) == [first, [NONE, NONE, "liver", NONE], first]
+
+
+@pytest.mark.parametrize(
+    ("labels", "codes", "told"),
+    [
+        ({"liver": 1}, {"1": 2}, "not of the form value in masks: label value"),
+        ({"liver": 1}, [1], "not of the form value in masks: label value"),
+        ({"liver": 1, "tumour": 4}, {"1": 1}, r"label values \[0, 1, 4\], expected 0, 1, 2"),
+    ],
+)
+def test_a_data_set_file_that_cannot_be_is_refused(
+    tmp_path: Path, dicom: ModuleType, labels: object, codes: object, told: str
+) -> None:
+    series, masks, out = dicom.write_series(tmp_path / "s"), _masks(tmp_path / "m"), tmp_path / "o"
+    out.mkdir()
+    head = {"channel_names": {"0": "CT"}, "labels": labels, "mask_values": codes}
+    (out / "dataset.json").write_text(json.dumps(head))
+    with pytest.raises(DataError, match=told):
+        import_dicom(series, masks, out, {1: "liver"})
+    assert json.loads((out / "dataset.json").read_text()) == head
+
+
 def test_an_mr_series_does_not_join_a_ct_data_set(tmp_path: Path, dicom: ModuleType) -> None:
     series, masks = dicom.write_series(tmp_path / "series"), _masks(tmp_path / "masks")
     import_dicom(series, masks, tmp_path / "out")

@@ -370,6 +370,44 @@ def test_the_users_names_and_patients_come_first(tmp_path: Path) -> None:
     assert found.cases[0].patient == "person 7"
 
 
+def test_cases_that_patients_json_does_not_name_go_by_their_names(tmp_path: Path) -> None:
+    _put(tmp_path, *(f"{side}/{case}.nii.gz" for side in ("images", "labels") for case in "abc"))
+    _json(tmp_path / "patients.json", {"a": "ann", "b": "ann"})
+    found = find_layout(tmp_path)
+    _whole(found, "pairs", ["a", "b", "c"], ("image",))
+    assert found.unmatched == ()
+    assert [files.patient for files in found.cases] == ["ann", "ann", "c"]
+
+
+@pytest.mark.parametrize(
+    "key", ["a_0000.nii.gz", "a_0000", "imagesTr/a_0000.nii.gz", "a.nii.gz", "labelsTr/a.nii.gz"]
+)
+def test_a_file_in_patients_json_is_told_with_the_name_of_its_case(
+    tmp_path: Path, key: str
+) -> None:
+    _put(tmp_path, *(f"imagesTr/{case}_0000.nii.gz" for case in "ab"), "labelsTr/a.nii.gz")
+    _put(tmp_path, "labelsTr/b.nii.gz")
+    head = {"channel_names": {"0": "CT"}, "labels": {"liver": 1, "tumour": 2}}
+    _json(tmp_path / "dataset.json", head)
+    _json(tmp_path / "patients.json", {key: "ann", "b": "ann"})
+    (problem,) = find_layout(tmp_path).problems
+    assert (problem.where, problem.kind) == ("patients.json", "patients")
+    assert str(problem).endswith(f"names {key!r}, which is no case. Write 'a' in its place.")
+
+
+def test_a_name_in_patients_json_that_is_no_case_at_all_is_kept_apart(tmp_path: Path) -> None:
+    """ "image.nii.gz" is a file of both cases: nobody can tell which is meant."""
+    _put(tmp_path, *(f"{case}/{name}.nii.gz" for case in "ab" for name in ("image", "mask")))
+    _json(tmp_path / "patients.json", {"c": "ann", "a": "ann", "image.nii.gz": "bob"})
+    found = find_layout(tmp_path)
+    _whole(found, "pairs", ["a", "b"], ("image",))
+    assert [str(problem) for problem in found.unmatched] == [
+        f"patients.json: names {key!r}, which is no case, expected names such as 'a'. "
+        "Correct the name, or take it out."
+        for key in ("c", "image.nii.gz")
+    ]
+
+
 def test_a_folder_without_any_layout_is_told_with_those_there_are(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     with pytest.raises(DataError, match="no layout fits, expected one of nnunet, msd, bids"):

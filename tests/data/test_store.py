@@ -1,6 +1,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,6 +110,40 @@ def test_reading_a_sample_decodes_no_gzip(store, monkeypatch):
     monkeypatch.setattr(igzip, "open", refuse)
     store.sample("liver_1", 0)
     assert not list(store.path.rglob("*.gz"))
+
+
+def test_reading_leaves_no_file_open(store):
+    opened = Path("/dev/fd")
+    if not opened.is_dir():
+        pytest.skip("this system does not list a process's open files")
+    before = len(list(opened.iterdir()))
+    for case in store.cases:
+        store.sample(case, 0), store.volume(case), store.counts(case)
+    assert len(list(opened.iterdir())) == before
+
+
+def test_a_limit_of_open_files_is_told_without_blaming_the_store(store):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    reads = (
+        lambda: store.sample("liver_0", 0),  # finds the arrays
+        lambda: store.counts("liver_0"),
+        lambda: Store.open(store.path),
+    )
+    errors = []
+    for read in reads:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))  # fewer than are open already
+            read()
+        except DataError as error:
+            errors.append(str(error))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(errors) == 3
+    for error in errors:
+        assert "Too many open files" in error
+        assert "raise the limit of open files (ulimit -n)" in error
+        assert "elete" not in error
 
 
 def test_a_scan_made_from_the_samples_is_the_source_scan(store, livers):

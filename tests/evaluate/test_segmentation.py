@@ -18,7 +18,8 @@ from scansmith.evaluate.segmentation import (
     together,
     train_segmenter,
 )
-from scansmith.scan import Batch, DataError, RunError
+from scansmith.scan import Batch, DataError, RunError, SettingsError
+from scansmith.settings import Augmentation
 from scansmith.train.checkpoint import load_weights
 
 STRUCTURES = ("background", "disc")
@@ -108,6 +109,27 @@ def test_training_repeats_under_its_seed_and_differs_under_another():
 
     assert torch.equal(weights(0), weights(0))
     assert not torch.equal(weights(0), weights(1))
+
+
+def test_kidneys_are_not_mirrored_left_to_right():
+    options = dict(dims=2, channels=1, steps=1, seed=0, numbers=SMALL)
+    options["structures"] = ("background", "left kidney", "right kidney")
+    with pytest.raises(SettingsError, match=r"axis 1, .*: left kidney, right kidney\."):
+        train_segmenter(pytest.fail, augment=Augmentation(flips=(0, 1)), **options)
+    train_segmenter(shuffled(discs(4), 2, 0), augment=Augmentation(flips=(0,)), **options)
+
+
+def test_precision_does_not_change_what_is_learned_from():
+    drawn = shuffled(discs(4, side=64), 4, 0)(1)
+    seen = []
+    for on in (False, True):
+        network = torch.nn.Identity()
+        network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        game = Segmentation(network, SMALL, 10, Augmentation(flips=(1,)), (1.0, 2.0))
+        torch.manual_seed(0)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=on):
+            game.play({"labelled": drawn})
+    assert torch.equal(*seen)
 
 
 def test_the_averaged_weights_are_used_unless_there_are_none(tmp_path):

@@ -47,7 +47,7 @@ def test_pictures_find_their_slices_by_the_number_in_both_names(
 def test_pictures_find_their_slices_by_instance_number(tmp_path: Path, series: Series) -> None:
     renamed = Series(series.scan, ("x.dcm", "y.dcm", "z.dcm"), (11, 12, 13), series.slices)
     names = ["mask11.png", "mask12.png", "mask13.png"]
-    labels, _ = read_masks(_pictures(tmp_path / "m", _labels() * 2, names), renamed)
+    labels, _ = read_masks(_pictures(tmp_path / "m", _labels() * 255, names), renamed)
     np.testing.assert_array_equal(labels, _labels())
 
 
@@ -57,6 +57,25 @@ def test_codes_in_pictures_are_kept(tmp_path: Path, series: Series) -> None:
     names = ["1.png", "2.png", "3.png"]
     labels, _ = read_masks(_pictures(tmp_path / "m", coded[:, :, ::-1], names), series)
     np.testing.assert_array_equal(labels, coded)
+
+
+@pytest.mark.parametrize("code", [1, 2, 128, 254])
+def test_a_code_that_occurs_alone_is_kept(tmp_path: Path, series: Series, code: int) -> None:
+    folder = _pictures(tmp_path / "m", _labels() * code, ["1.png", "2.png", "3.png"])
+    labels, _ = read_masks(folder, series)
+    np.testing.assert_array_equal(labels, _labels()[:, :, ::-1] * code)
+
+
+def test_white_is_a_code_where_it_is_known_as_one(tmp_path: Path, series: Series) -> None:
+    folder = _pictures(tmp_path / "m", _labels() * 255, ["1.png", "2.png", "3.png"])
+    assert read_masks(folder, series, named=(1, 255))[0].max() == 255
+    assert read_masks(folder, series, named=(1, 2))[0].max() == 1
+
+
+def test_a_one_bit_picture_is_zero_and_one(tmp_path: Path, series: Series) -> None:
+    folder = _pictures(tmp_path / "m", _labels() > 0, ["1.png", "2.png", "3.png"])
+    labels, _ = read_masks(folder, series)
+    np.testing.assert_array_equal(labels, _labels()[:, :, ::-1])
 
 
 def test_numbers_that_fit_nothing_are_refused(tmp_path: Path, series: Series) -> None:

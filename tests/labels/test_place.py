@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from scansmith.labels.bank import FEW_VOXELS, Lesion, LesionBank, cut_lesions, same_shape
 from scansmith.labels.place import edit_labels, place_lesion
-from scansmith.labels.reshape import Motion, reshape_lesion, smooth_union
+from scansmith.labels.reshape import Motion, _deepest, reshape_lesion, smooth_union
 from scansmith.labels.warp import affine_points
 from scansmith.scan import DataError
 
@@ -100,6 +100,50 @@ def test_a_reshaped_lesion_is_never_empty_and_hangs_together(seed, shrink):
     made = reshape_lesion(ragged(seed % 7), rng, (10.0, 1.5, 1.5), shrink=shrink)
     _, parts = ndimage.label(made.labels, structure=np.ones((3, 3, 3)))
     assert parts == 1
+
+
+def dumbbell(spacing_mm=(1.0, 1.0)):
+    """Two squares of 7 x 7 and 5 x 5 pixels on a bridge of one pixel's width and nine's length."""
+    labels = np.zeros((7, 21), np.uint8)
+    labels[:, :7] = labels[1:6, 16:] = RIM
+    labels[3, 7:16] = RIM
+    return Lesion(labels, spacing_mm, "p")
+
+
+def test_a_lesion_with_a_thin_neck_keeps_its_volume():
+    lesion = dumbbell()
+    assert lesion.voxels == 49 + 25 + 9
+    still = Motion.none(2)
+    # Off the grid by half a pixel the neck is thinner than any square is deep, and breaks.
+    moved = Motion(still.flips, (30.0,), 1.0, still.controls, (0.5, 0.5))
+    made = reshape_lesion(lesion, None, (1.0, 1.0), moved)
+    assert made.voxels == lesion.voxels
+    coarse = reshape_lesion(lesion, None, (1.5, 1.5), moved)
+    assert coarse.voxels == round(83 / 1.5**2)  # 36.9
+    for one in (made, coarse):
+        _, parts = ndimage.label(one.labels, structure=np.ones((3, 3)))
+        assert parts == 1
+
+
+def test_what_is_added_is_the_deepest_that_touches():
+    # Of 5 values the three deepest are 1, 2 and 3, apart; the part of two is kept. Then its
+    # neighbours are 9 and 4: 4 is added, though it is not as deep as 3 behind it.
+    depth = np.array([[9.0, 1.0, 2.0, 4.0, 3.0, 9.0]])
+    assert _deepest(depth, 3).tolist() == [[False, True, True, True, False, False]]
+    # The fourth is then 3, which now touches.
+    assert _deepest(depth, 4).tolist() == [[False, True, True, True, True, False]]
+    assert _deepest(depth, 6).all()
+    assert _deepest(depth, 99).all()  # there are no more
+
+
+@QUICK
+@given(seed=st.integers(0, 10**6), shrink=st.sampled_from([0.3, 0.8, 1.0]))
+def test_a_reshaped_lesion_has_its_volume_to_a_voxel(seed, shrink):
+    spacing_mm = (4.0, 1.0, 1.0)
+    lesion, motion = ragged(seed % 7), Motion.draw(np.random.default_rng(seed), 3)
+    made = reshape_lesion(lesion, None, spacing_mm, motion, shrink)
+    wanted_mm3 = max(4.0, lesion.volume_mm3 * (motion.scale * shrink) ** 3)
+    assert made.volume_mm3 == pytest.approx(wanted_mm3, abs=2.0)  # half a voxel of 4 mm3
 
 
 def test_a_union_is_one_lesion_larger_than_either_and_smaller_than_both():

@@ -114,7 +114,7 @@ def test_every_network_is_moved_by_exactly_one_player(name):
 def test_a_turn_changes_the_players_own_networks_and_no_other(name):
     game, settings, recipe = tiny(name)
     arena = Arena(game, settings.train, torch.device("cpu"))
-    scene = game.play(samples(recipe, 1))
+    scene = game.play(game.learned_from(samples(recipe, 1)))
     detached = {key: tensor.detach() for key, tensor in scene.items()}
     for side in arena.sides:
         before = {key: tensor.clone() for key, tensor in game.state_dict().items()}
@@ -201,7 +201,7 @@ def trained(name, folder, steps, resume=False, stop_at=None):
     def batches(step):
         if step == stop_at:
             raise Stopped
-        return samples(recipe, step)
+        return game.learned_from(samples(recipe, step))
 
     fit(
         game,

@@ -1,15 +1,18 @@
 """MM-GAN: condition, losses, pool, rates, each modality's brain, making, recipe."""
 
+from itertools import combinations
+
 import pytest
 import torch
 from torch import nn
 
+from scansmith.augment import augmented
 from scansmith.game import ImagePool
 from scansmith.labels.table import is_context
 from scansmith.methods.mm_gan import MmGan
 from scansmith.recipe import Codec, Facts
 from scansmith.scan import Batch, SettingsError
-from scansmith.settings import load_settings
+from scansmith.settings import Augmentation, load_settings
 
 TUMOUR = ("background", "necrosis", "oedema", "enhancing")
 CODEC = Codec(offset=0.0, scale=5.0, low=-1.0, high=1.0, background=-1.0, data_range=10.0)
@@ -154,6 +157,25 @@ def test_in_training_the_brain_ends_where_the_modality_does():
     assert torch.equal(flair[..., 4:] == 2, batch.labels[..., 4:] == 2)
     same = tiny(method__per_modality_brain=False).play({"labelled": batch})
     assert torch.equal(same["labels.1"].long(), batch.labels)
+
+
+def test_augmentation_moves_each_modalitys_brain_with_its_labels_and_makes_none_of_the_air():
+    game, batch = tiny(), sample()
+    batch.image[:, 1, :, :, 2:4] = -1.0  # flair does not reach the first two columns
+    clean = {place: game.play({"labelled": batch})[f"labels.{place}"] for place in (0, 1)}
+    numbers = Augmentation(moved=0, flips=(0, 1, 2), gain=0.25, offset=0.25, noise=0.1)
+    torch.manual_seed(1)
+    parts = {}
+    for name, part in game.learned_from({"labelled": batch}).items():
+        image, labels = augmented(part.image, part.labels, numbers)
+        assert (image != -1).all()  # nothing tells the air by its value any more
+        parts[name] = Batch(image, labels)
+    scene = game.play(parts)
+    axes = [subset for n in range(4) for subset in combinations((1, 2, 3), n)]
+    for place in (0, 1):
+        mirrored = [clean[place].flip(chosen) for chosen in axes]
+        assert any(torch.equal(scene[f"labels.{place}"], each) for each in mirrored)
+        assert torch.equal(scene[f"real.{place}"], parts[f"labelled.{place}"].image)
 
 
 def test_a_tumour_is_never_taken_away_and_several_tissues_are_never_made_up():

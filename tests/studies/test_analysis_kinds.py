@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,13 +10,16 @@ from PIL import Image
 from scansmith.data.phantom import write_phantoms
 from scansmith.data.store import Store
 from scansmith.scan import DataError, RunError, SettingsError
-from scansmith.studies import analysis_kinds
+from scansmith.studies import analysis_kinds, tumour_painting
 from scansmith.studies.analyses import KINDS, options_of
 from scansmith.studies.run import run_study
 from scansmith.studies.spec import Analysis, DataPart, Generator
 from scansmith.studies.sweep import points_of
+from scansmith.studies.tables import Slice
 from scansmith.studies.training_course import as_markdown, course
+from scansmith.studies.tumour_painting import insertions
 from scansmith.train.checkpoint import read_json
+from scansmith.workflow import prepare
 
 
 def analysis(kind, method, data, options=None, **generators):
@@ -57,6 +61,85 @@ def test_painting_shows_held_out_tumours_and_new_ones(livers, tmp_path):
     assert shape_of(tmp_path / "painted.png")[1] == (1 + 2 * 3 + 1) * 64
     # Healthy, whitened, and painted by each.
     assert shape_of(tmp_path / "inserted.png")[1] == (2 + 2) * 64
+
+
+@pytest.fixture(scope="module")
+def ill(tmp_path_factory):
+    """Livers of which every slice shows a tumour, as in the paper's data."""
+    root = tmp_path_factory.mktemp("ill")
+    write_phantoms(root / "raw", "liver", 6, 1, (64, 64, 12))
+    for path in sorted((root / "raw" / "labelsTr").glob("*.nii.gz")):
+        scan = nib.load(path)
+        labels = np.asarray(scan.dataobj).astype(np.uint8)
+        for z in range(labels.shape[2]):
+            y, x = np.argwhere(labels[:, :, z] == 1)[0] if (labels[:, :, z] == 1).any() else (0, 0)
+            some = labels[y : y + 3, x : x + 6, z]
+            some[some == 1] = 2
+        nib.save(nib.Nifti1Image(labels, scan.affine), path)
+    return root
+
+
+def test_painting_without_a_slice_to_paint_a_new_tumour_in_measures_the_others(ill, tmp_path):
+    spec = analysis("painting", "magan", LIVER, {"least_pixels": 4}, a=PAINTER)
+    found = run_study(spec, ill / "raw", tmp_path, seeds=(0,), tell=lambda line: None)
+    assert {"a", *KINDS["painting"].beside} == set(found["rows"])
+    (problem,) = found["problems"]
+    assert problem.startswith("tumours painted into slices without any: ")
+    assert "no test slice without tumour shows enough of the liver" in problem
+    assert (tmp_path / "painted.png").is_file()
+    assert not (tmp_path / "inserted.png").exists()
+    page = (tmp_path / "results.md").read_text()
+    assert f"* {problem}" in page.partition("Not done:")[2]
+    assert "inserted.png" not in page
+    assert "nan" not in page
+
+
+def test_painting_without_a_tumour_large_enough_to_be_inserted_measures_the_others(
+    livers, tmp_path
+):
+    """New tumours start from training tumours of 2.5 times the least pixels or more."""
+    spec = analysis("painting", "magan", LIVER, {"least_pixels": 4}, a=PAINTER)
+    run_study(spec, livers / "raw", tmp_path, seeds=(0,))
+    store = Store.open(tmp_path / "store")
+    largest = {
+        split: max(store.counts(name)[:, 2].max() for name in store.names(split))
+        for split in ("train", "test")
+    }
+    least = int(min(largest.values()))
+    assert 2.5 * least > largest["train"]
+    (tmp_path / "inserted.png").unlink()
+    found = run_study(
+        spec, livers / "raw", tmp_path, seeds=(0,), segmenter_sets=[f"least_pixels={least}"],
+        tell=lambda line: None,
+    )  # fmt: skip
+    assert "a" in found["rows"]
+    (problem,) = found["problems"]
+    assert problem.startswith("tumours painted into slices without any: lesion bank: none of ")
+    assert not (tmp_path / "inserted.png").exists()
+
+
+def test_a_slice_that_holds_no_new_tumour_is_passed_over(livers, tmp_path, monkeypatch):
+    def liver(width):
+        labels = np.zeros((64, 64), np.uint8)
+        labels[2:62, 4 : 4 + width] = 1
+        return Slice("case", "patient", np.zeros((64, 64), np.float32), labels)
+
+    ill = liver(40)
+    ill.labels[20:26, 20:26] = 2
+    # 40 * 4 pixels of liver are asked for: a strip of 3 has 180, but no room within its border.
+    there = {"train": [ill], "test": [liver(3), liver(40)]}
+    monkeypatch.setattr(
+        tumour_painting, "slices_of",
+        lambda store, split, keep: [one for one in there[split] if keep(one.labels)],
+    )  # fmt: skip
+    sets = [f"{name}={value}" for name, value in LIVER.items()]
+    store = prepare(livers / "raw", tmp_path / "store", "magan", preset="cpu", sets=sets)
+    (made,) = insertions(store, 1, 2, 45, 4)
+    np.testing.assert_array_equal(made.labels > 0, there["test"][1].labels > 0)
+    assert (made.labels == 2).any()
+    there["test"].pop()
+    with pytest.raises(DataError, match="0 of at least 1 lesions fit into structure"):
+        insertions(store, 1, 2, 45, 4)
 
 
 def test_blinded_pictures_are_made_once_and_refused_for_others(livers, tmp_path):

@@ -16,8 +16,10 @@ from typer.testing import CliRunner
 from scansmith.apps.cli import app
 from scansmith.data.phantom import write_phantoms
 from scansmith.evaluate.overlap import dice
-from scansmith.scan import RunError, ScansmithError, SettingsError
+from scansmith.labels.table import KNOWN
+from scansmith.scan import DataError, RunError, ScansmithError, SettingsError
 from scansmith.studies import downstream
+from scansmith.studies.carve_mix import CarveMix
 from scansmith.studies.downstream import Downstream, Place, run_cells
 from scansmith.studies.downstream_report import as_markdown, summarise, verdict
 from scansmith.studies.judge import Judging
@@ -146,19 +148,23 @@ def test_who_waits_is_told_how_far_everything_is(hearts, tmp_path, jobs):
     assert again == ["4 cell(s) to train, 4 of them done before: 2 arm(s) under 2 seed(s)"]
 
 
-def test_a_cell_that_fails_is_told_and_the_others_are_done(hearts, tmp_path):
+def test_a_cell_that_fails_is_told_and_the_others_are_done(hearts, tmp_path, monkeypatch):
+    """Whether copies can be pasted depends on what patients show, which is found out then."""
     spec = find_spec(str(hearts / "tiny.yaml"))
     arms = {"real": Arm(), "copied": Arm(synthetic=1, by="copy-paste")}
-    spec = spec.model_copy(
-        update={"arms": arms, "lesion": ("gall bladder",), "published": Published()}
-    )
+    spec = spec.model_copy(update={"arms": arms, "lesion": ("aorta",), "published": Published()})
+
+    def nobody(*args, **options):
+        raise DataError("copy-paste: found 1 patients, expected two. Add patients.")
+
+    monkeypatch.setattr(CarveMix, "cases", nobody)
     told = []
     found = run_study(spec, hearts / "raw", tmp_path / "out", seeds=(0,), tell=told.append)
     assert found["arms"]["real"]["dice"]["mean"]["mean"] is not None
     assert found["arms"]["copied"] == {"dice": None, "failed": 1}
     assert told[0] == "2 cell(s) to train: 2 arm(s) under 1 seed(s)"
     assert told[1:] == found["problems"]
-    assert told[1].startswith("copied, seed 0: copy-paste: found gall bladder")
+    assert told[1].startswith("copied, seed 0: copy-paste: found 1 patients")
     assert "Not done:" in (tmp_path / "out" / "results.md").read_text()
 
 
@@ -248,6 +254,8 @@ def test_what_a_killed_seed_had_finished_counts(hearts, done, monkeypatch):
     [
         ({"data_sets": ["data.split=1,0,0"]}, r"no labelled case in the test split.*--data-set"),
         ({"segmenter_sets": ["lesion_share=0.5"]}, "lesion: nothing is named"),
+        ({"segmenter_sets": ["numbers.network=cascade"]}, "found network cascade for slices"),
+        ({"segmenter_sets": ["numbers.network=isensee", "numbers.depth=0"]}, "found depth 0"),
     ],
 )
 def test_what_no_arm_can_do_is_refused_before_anything_is_trained(hearts, tmp_path, wrong, told):
@@ -255,6 +263,93 @@ def test_what_no_arm_can_do_is_refused_before_anything_is_trained(hearts, tmp_pa
         run_study(str(hearts / "tiny.yaml"), hearts / "raw", tmp_path, seeds=(0,), **wrong)
     assert not (tmp_path / "generators").exists()
     assert not (tmp_path / "segmenters").exists()
+
+
+def test_all_names_that_the_data_do_not_have_are_told_before_anything_is_trained(hearts, tmp_path):
+    spec = find_spec(str(hearts / "tiny.yaml"))
+    arms = {
+        "real": Arm(),
+        "both": spec.arms["both"],
+        "copied": Arm(synthetic=1, by="copy-paste"),
+        "some": Arm(showing=("gall bladder",)),
+    }
+    names = {"lesion": ("aorta", "spleen"), "organ": ("chest",)}
+    wrong = spec.model_copy(update={"arms": arms, "published": Published(), **names})
+    with pytest.raises(SettingsError) as told:
+        run_study(wrong, hearts / "raw", tmp_path, seeds=(0,))
+    first, *others = str(told.value).splitlines()
+    assert first.startswith("lesion: found spleen, expected names among ")
+    assert [line.partition(",")[0] for line in others] == [
+        "organ: found chest",
+        "arms.some.showing: found gall bladder",
+    ]
+    assert not (tmp_path / "generators").exists()
+
+
+def test_mirroring_ventricles_left_to_right_is_refused_before_anything_is_trained(hearts, tmp_path):
+    spec, flips = str(hearts / "tiny.yaml"), ["augmentation.flips=1"]
+    with pytest.raises(SettingsError, match="flips: found axis 1, .* left ventricle"):
+        run_study(spec, hearts / "raw", tmp_path, seeds=(0,), segmenter_sets=flips)
+    assert not (tmp_path / "generators").exists()
+
+
+def test_a_cascade_of_other_structures_is_refused_before_anything_is_trained(tmp_path):
+    """BraTS 2015 has a fourth structure; the papers' cascades nest three."""
+    write_phantoms(tmp_path / "raw", "brain", 4, 1, (24, 24, 24))
+    spec = find_spec("mm-gan/figure-10-cascade")
+    sets = ["data.size=16,16,16", "data.split=0.5,0,0.5", "data.modality=t1"]
+    nested = "numbers.nested=oedema,necrosis,non-enhancing,enhancing"
+    with pytest.raises(SettingsError, match="found nested oedema, necrosis, non-enhancing, enh"):
+        run_study(spec, tmp_path / "raw", tmp_path / "out", data_sets=sets, segmenter_sets=[nested])
+    assert not (tmp_path / "out" / "generators").exists()
+
+
+def test_every_structure_is_the_lesion_but_context_and_the_organ(tmp_path):
+    names = ("background", "liver", "tumour", "cyst", "context 1")
+    spec = Spec(arms={"real": Arm()}, lesion=("*",), organ=("liver",))
+    assert spec.lesions(names) == ("tumour", "cyst")
+    assert spec.model_copy(update={"organ": ()}).lesions(names) == ("liver", "tumour", "cyst")
+    assert spec.model_copy(update={"lesion": ("cyst",)}).lesions(names) == ("cyst",)
+    write_phantoms(tmp_path / "raw", "brain", 4, 1, (12, 32, 32))
+    sets = {"data.size": [32, 32], "data.organ": "context", "data.modality": ["flair"]}
+    sets |= {"data.lesion": "oedema", "data.split": [0.5, 0, 0.5], "data.rim_mm": 4.0}
+    spec = Spec(
+        data=DataPart(method="magan", sets={**sets, "data.min_tumour_pixels": 1}),
+        arms={"real": Arm(), "copies": Arm(synthetic=1, by="copy-paste")},
+        lesion=("*",),
+        organ=("context",),
+        segmenters=Segmenters(steps=1, lesion_share=0.5, numbers={"base": 2, "depth": 1}),
+    )
+    place = Place(spec, tmp_path / "raw", tmp_path / "out")
+    there = place.store().facts.structures
+    arms = Downstream(place, 0)
+    arms.check()
+    named = spec.model_copy(update={"lesion": ("oedema",)})
+    other = Downstream(Place(named, place.data, place.out), 0)
+    assert there == ("background", "oedema", "context")
+    assert arms.record("copies") == other.record("copies")
+    made, wanted = (one.makers.cases("copy-paste", 1) for one in (arms, other))
+    assert len(made) == len(wanted) > 0
+    for one, same in zip(made, wanted, strict=True):
+        np.testing.assert_array_equal(one.image, same.image)
+        np.testing.assert_array_equal(one.labels, same.labels)
+    whole = spec.model_copy(update={"organ": ("oedema",)})
+    with pytest.raises(SettingsError, match=r"lesion: found \*, .* none is left but organ"):
+        Downstream(Place(whole, place.data, place.out), 0)
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        "registered-multimodal/table-2", "mm-gan/table-1-unet", "mm-gan/table-1-cascade",
+        "mm-gan/figure-10-unet", "mm-gan/figure-10-cascade",
+    ],
+)  # fmt: skip
+def test_copies_of_a_brain_tumour_have_all_that_the_data_name(study):
+    """BraTS 2015 has non-enhancing tumour beside the three structures of other years."""
+    spec, names = find_spec(study), KNOWN["brats15"].structures
+    assert spec.lesions(names) == ("necrosis", "oedema", "non-enhancing", "enhancing")
+    assert spec.lesions(KNOWN["brats"].structures) == ("necrosis", "oedema", "enhancing")
 
 
 def test_fewer_patients_are_the_generators_only_ones(hearts, tmp_path):

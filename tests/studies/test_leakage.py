@@ -10,6 +10,7 @@ import pytest
 from scansmith.data.layouts import find_layout
 from scansmith.data.phantom import write_phantoms
 from scansmith.data.store import Store
+from scansmith.data.write import LAYOUT_WRITERS
 from scansmith.scan import DataError
 from scansmith.studies.leakage import check_leakage
 from scansmith.synthesize.make import synthesize
@@ -55,6 +56,63 @@ def test_a_set_of_training_patients_alone_enters(root):
     assert cleared.cases == 2
     assert cleared.learned == people(store, "train")
     assert cleared.drawn == people(store, "train")
+
+
+def whose(made):
+    """The set's files as readers find them: case -> a file of it, by its path in the set."""
+    found = find_layout(made).cases
+    return {c.case: next(iter(c.images.values())).relative_to(made).as_posix() for c in found}
+
+
+# One heart of 8 slices is 8 cases of PNG slices; MM-WHS wants "ct_train_" before a case's name.
+READ_AS = {
+    "nnunet": (2, "synth_000000"),
+    "msd": (2, "synth_000000"),
+    "brats": (2, "synth_000000"),
+    "slices": (16, "synth_000000_000"),
+    "mmwhs": (2, "ct_train_synth_000000"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUT_WRITERS)
+def test_a_set_of_every_layout_is_let_in_or_refused_by_what_its_rows_say(root, tmp_path, layout):
+    store = Store.open(root / "store")
+    made = synthesize(root / "run", tmp_path / "in", cases=2, seed=0, layout=layout, device="cpu")
+    cases, first = READ_AS[layout]
+    assert (len(whose(made)), min(whose(made))) == (cases, first)
+    cleared = check_leakage(made, store)
+    assert cleared.cases == 2  # as they were made, however many files readers take for one
+    assert cleared.drawn == people(store, "train")
+    word = check_leakage(made, store, learned=people(store, "train"))
+    assert word.cases == 2
+
+    order = {"cases": 4, "seed": 0, "split": "all", "layout": layout, "device": "cpu"}
+    of_all = synthesize(root / "run", tmp_path / "of-all", **order)
+    with pytest.raises(DataError, match="2 of 4 cases hold something of patients"):
+        check_leakage(of_all, store)
+    whole = (made / "provenance.jsonl").read_text()
+    rewritten(made, lambda rows: rows[1:])
+    gone = len([name for name in whose(made) if "synth_000000" in name])
+    with pytest.raises(DataError, match=rf"{gone} case\(s\) without a row .* {first} among them"):
+        check_leakage(made, store)
+    (made / "provenance.jsonl").write_text(whole)
+
+
+def test_a_picture_that_no_row_lists_is_refused_whatever_it_is_called(root, tmp_path):
+    store = Store.open(root / "store")
+    order = {"cases": 2, "seed": 0, "layout": "slices", "device": "cpu"}
+    made = synthesize(root / "run", tmp_path / "made", **order)
+    for folder in ("images", "labels"):  # a ninth slice of an eight-slice heart, from elsewhere
+        shutil.copy(made / folder / "synth_000000_000.png", made / folder / "synth_000000_008.png")
+    with pytest.raises(DataError, match=r"1 case\(s\) without a row .* synth_000000_008 among"):
+        check_leakage(made, store)
+    assert check_leakage(made, store, learned=["nobody"]).cases == 3  # two rows, one beside them
+    for folder in ("images", "labels"):
+        (made / folder / "synth_000000_008.png").unlink()
+    (made / "labels" / "synth_000001_000.png").rename(made / "labels" / "synth_000001_008.png")
+    # Neither an image whose labels have gone nor labels under another number are of a row.
+    with pytest.raises(DataError, match=r"1 case\(s\) without a row .* synth_000001_008 among"):
+        check_leakage(made, store)
 
 
 def test_a_generator_that_learned_from_a_test_patient_is_refused(root):

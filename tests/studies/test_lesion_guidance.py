@@ -4,14 +4,16 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from scansmith.data.layouts import find_layout
 from scansmith.data.phantom import write_phantoms
 from scansmith.data.write import open_writer
+from scansmith.evaluate.segmentation import SegmenterNumbers
 from scansmith.io.scans import read_scan
-from scansmith.scan import DataError
+from scansmith.scan import DataError, RunError
 from scansmith.studies import lesion_guidance
-from scansmith.studies.lesion_guidance import Asked, scores, study
+from scansmith.studies.lesion_guidance import Asked, scores, segmenters, study
 from scansmith.studies.registration import Shown
 from scansmith.workflow import prepare
 
@@ -49,6 +51,22 @@ def test_a_label_of_another_class_counts_half_right_in_the_paper_s_dice_only():
     # flair: 2 sum(1 2) / (sum 1 + sum 4) = 4 / 5 for each pixel; t1: 0
     assert row["Dice"] == pytest.approx((0.8 + 0) / 2, abs=1e-5)
     assert row["Dice, flair"] == 1
+
+
+def test_segmenters_of_another_batch_are_refused(tmp_path):
+    write_phantoms(tmp_path / "brain", "brain", 2, 1, (32, 32, 8))
+    sets = ["data.size=32,32", "data.fit=resize", "data.split=0.5,0,0.5", "data.modality=t1,flair"]
+    store = prepare(
+        tmp_path / "brain", tmp_path / "store", "registered-multimodal", sets=sets, workers=1
+    )
+    numbers = SegmenterNumbers(base=2, depth=1, threads=1)
+    first = segmenters(store, Asked(steps=1, batch=2, numbers=numbers), tmp_path)
+    again = segmenters(store, Asked(steps=1, batch=2, numbers=numbers), tmp_path)
+    for one, same in zip(first, again, strict=True):
+        kept = one.network.state_dict()
+        assert all(torch.equal(kept[k], value) for k, value in same.network.state_dict().items())
+    with pytest.raises(RunError, match="batch"):
+        segmenters(store, Asked(steps=1, batch=3, numbers=numbers), tmp_path)
 
 
 def test_a_set_without_lesions_is_refused(tmp_path):

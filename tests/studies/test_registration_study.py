@@ -1,14 +1,27 @@
 """The registration study: real, moved apart, synthetic; a patient counts once."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from scansmith.data.phantom import write_phantoms
+from scansmith.data.store import Store
+from scansmith.data.write import open_writer
 from scansmith.scan import DataError
 from scansmith.studies import registration
-from scansmith.studies.registration import Options, Shown, scored, study
+from scansmith.studies.registration import (
+    Options,
+    Shown,
+    pair_scores,
+    real_slices,
+    scored,
+    study,
+    synthetic_slices,
+)
+from scansmith.synthesize.provenance import append_row
+from scansmith.synthesize.works import written_table
 from scansmith.workflow import prepare
 
 
@@ -44,6 +57,69 @@ def test_a_patient_counts_once_however_many_slices_there_are():
 def test_a_set_without_brain_is_refused():
     with pytest.raises(DataError, match="synthetic: no slice"):
         study({"real": [shown()], "synthetic": []}, Options())
+
+
+@pytest.fixture(scope="module")
+def brains(tmp_path_factory):
+    """A store of phantoms, and its test slices as single-slice cases: a perfect generator's set."""
+    root = tmp_path_factory.mktemp("registration")
+    write_phantoms(root / "raw", "brain", 3, 1, (40, 40, 12))
+    sets = ["data.size=40,40", "data.fit=resize", "data.split=0.4,0,0.6"]
+    store = prepare(root / "raw", root / "store", "registered-multimodal", sets=sets, workers=1)
+    for layout in ("nnunet", "brats"):
+        writer = open_writer(
+            layout, root / layout, store.facts.modalities, written_table(store.table, layout)
+        )
+        places = [
+            (name, n)
+            for name in store.names("test")
+            for n, labels in enumerate(store.volume(name)[1])
+            if labels.any()
+        ]
+        for number, (name, n) in enumerate(places):
+            image, labels = store.sample(name, n)
+            case = f"synth_{number:06}"
+            scan = store.scan(name, image[None], labels[None], case, n)
+            values = writer.table.decode(store.table.encode(scan.labels))
+            writer.write(replace(scan, labels=values, patient=case))
+            row = {"case": case, "number": number, "files": {}, "source_case": name}
+            append_row(root / layout / "provenance.jsonl", row)
+        writer.close()
+    return root
+
+
+@pytest.mark.parametrize("layout", ["nnunet", "brats"])
+def test_a_perfect_copy_of_real_slices_measures_as_they_do(brains, layout):
+    """A slice keeps the range of its volume, though it is a case of its own in a synthetic set."""
+    store, options = Store.open(brains / "store"), Options(slices=12)
+    real = real_slices(store, "test", options, lesion=6)
+    copies = synthetic_slices(brains / layout, store, options, lesion=6)
+    assert 4 < len(real) == len(copies)
+    assert min(one.images.max(axis=(1, 2)).min() for one in real) < 0.9  # not all reach their top
+    for one, copy in zip(real, copies, strict=True):
+        np.testing.assert_array_equal(copy.labels, one.labels)
+        np.testing.assert_allclose(copy.images, one.images, atol=1e-4)
+    wanted, found = (
+        study({"real": real, "synthetic": slices}, options)["sets"] for slices in (real, copies)
+    )
+    for measure in registration.MEASURES:
+        assert found["synthetic"][measure]["mean"] == pytest.approx(
+            np.mean([pair_scores(one, 0, options)[measure] for one in real]), rel=1e-3
+        ), measure
+        assert wanted["real"] == found["real"]
+
+
+def test_a_set_that_names_no_source_is_scaled_by_its_own_range(brains):
+    """A whole volume made elsewhere has one; so has a slice, which may come out brighter."""
+    store, options = Store.open(brains / "store"), Options(slices=12)
+    rows = brains / "nnunet" / "provenance.jsonl"
+    text = rows.read_bytes()
+    rows.unlink()
+    try:
+        for one in synthetic_slices(brains / "nnunet", store, options, lesion=6):
+            np.testing.assert_array_equal(one.images.max(axis=(1, 2)), 1)
+    finally:
+        rows.write_bytes(text)
 
 
 def test_the_command_measures_a_data_set_beside_the_stores_patients(tmp_path, capsys):

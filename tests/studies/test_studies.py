@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import nibabel
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from scansmith.data.phantom import write_phantoms
 from scansmith.scan import RunError
@@ -14,8 +16,8 @@ from scansmith.studies import label_to_image, tumour_painting
 from scansmith.studies.contrast import Contrast, contrast_of, textures
 from scansmith.studies.contrast import fills as fills_of
 from scansmith.studies.evolution import LABEL, evolution
-from scansmith.studies.tables import Slice, by_scan, cell, over_scans, table
-from scansmith.train.pictures import GAP, TITLE, save_grid
+from scansmith.studies.tables import Slice, by_scan, cell, over_scans, save_study, table
+from scansmith.train.pictures import GAP, TITLE, rows_of_grid, save_grid
 from scansmith.workflow import SHOWN, prepare, train
 
 ORGAN, LESION = 1, 2
@@ -98,6 +100,35 @@ def test_a_scan_counts_once_however_many_slices_it_has():
     assert over_scans([scans])["mae"]["mean"] == 4.0  # over slices it would be 3
 
 
+def test_a_scan_with_a_perfect_slice_is_left_out_of_a_mean_and_told():
+    slices = [liver_slice(case="a")] * 2 + [liver_slice(case="b"), liver_slice(case="c")]
+    rows = [{"psnr": np.inf}, {"psnr": 20.0}, {"psnr": 30.0}, {"psnr": np.nan}]
+    told = over_scans([by_scan(slices[:3], rows[:3])])["psnr"]
+    assert (told["mean"], told["cases"], told["infinite"]) == (30.0, 1, 1)
+    assert cell(told) == "30.00, 1 infinite left out"
+    # What has no value at all is left out too, but is no infinite one.
+    undefined = over_scans([by_scan(slices[2:3], rows[2:3]) | {"c/c": {"psnr": np.nan}}])["psnr"]
+    assert (undefined["left_out"], undefined["infinite"]) == (1, 0)
+    assert cell(undefined) == "30.00"
+
+
+def strict(path):
+    """JSON as other programs read it: without NaN and Infinity."""
+
+    def refuse(word):
+        raise ValueError(f"{path}: holds {word}, which is not JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_a_study_is_written_without_nan_and_infinity(tmp_path):
+    found = {"psnr": [float("inf"), 20.5], "told": {"mean": float("nan"), "cases": 0}}
+    save_study(tmp_path / "out", found, "# none\n")
+    expected = {"psnr": [None, 20.5], "told": {"mean": None, "cases": 0}}
+    assert strict(tmp_path / "out" / "study.json") == expected
+    assert (tmp_path / "out" / "study.md").read_text() == "# none\n"
+
+
 def test_a_cell_shows_the_mean_with_its_interval():
     assert cell({"mean": 18.304, "interval": [17.0, 19.5]}) == "18.30 (17.00 to 19.50)"
     assert cell({"mean": 0.65, "interval": None}) == "0.650"
@@ -128,6 +159,25 @@ def test_tumour_painting_measures_a_run_beside_the_baselines(tmp_path, capsys):
     assert (out / "study.png").is_file()
 
 
+def test_tumour_painting_of_even_tumours_is_written_as_json(tmp_path):
+    """The oracle fills an even tumour without any error: a PSNR of infinity, a spread of none."""
+    write_phantoms(tmp_path / "liver", "liver", 4, 1, (64, 64, 12))
+    for path in sorted((tmp_path / "liver").rglob("imagesTr/*.nii.gz")):
+        image = nibabel.load(path)
+        labels = path.parent.parent / "labelsTr" / path.name.replace("_0000", "")
+        tumour = np.asarray(nibabel.load(labels).dataobj) == LESION
+        values = np.where(tumour, 60, np.asarray(image.dataobj)).astype(np.int16)
+        nibabel.save(nibabel.Nifti1Image(values, image.affine), path)
+    size = ["data.size=64,64", "data.split=0.5,0,0.5", "data.min_tumour_pixels=4"]
+    store = prepare(tmp_path / "liver", tmp_path / "store", "magan", sets=size)
+    sets = ["train.steps=1", "method.base=4", "method.critic_crop=0"]
+    run = train("magan", store.path, tmp_path / "run", sets=sets)
+    out = tmp_path / "out"
+    tumour_painting.main([f"tiny={run}", "--out", str(out), "--least-pixels", "4"])
+    found = strict(out / "study.json")
+    assert found["painted"]["oracle mean"]["inside mae"]["mean"] == pytest.approx(0, abs=1e-3)
+
+
 def test_label_to_image_measures_a_run_beside_the_control(tmp_path, capsys):
     write_phantoms(tmp_path / "heart", "heart", 4, 1, (32, 32, 8))
     small = ["data.size=32,32", "data.split=0.5,0,0.5", "method.base=4", "method.patch=4"]
@@ -151,6 +201,44 @@ def test_an_evolution_shows_one_sample_at_each_step(tmp_path):
     assert (picture[first : first + 128, LABEL : LABEL + 128] == 0).all()
     second = first + 128 + GAP
     assert (picture[second : second + 128, LABEL : LABEL + 128] == 255).all()
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 8])
+def test_a_grid_of_any_number_of_samples_is_cut_between_them(tmp_path, samples):
+    # Sample n is light in its upper n + 1 lines alone, so that a strip tells which one it is.
+    made = torch.zeros(samples, 1, 128, 128)
+    for n in range(samples):
+        made[n, :, : n + 1] = 1.0
+    for step in (1, 10):
+        save_grid({"made": made}, tmp_path / "samples" / f"step_{step:06d}.png")
+    for row in range(samples):
+        picture = np.asarray(evolution(tmp_path, row))
+        assert picture.shape == (TITLE + GAP + 2 * (128 + GAP), LABEL + 128 + GAP, 3)
+        for top in (TITLE + GAP, TITLE + GAP + 128 + GAP):
+            strip = picture[top : top + 128, LABEL : LABEL + 128]
+            assert (strip[: row + 1] == 255).all()
+            assert (strip[row + 1 :] == 0).all()
+    with pytest.raises(RunError, match=f"row {samples} of a grid with {samples}, expected 0 to"):
+        evolution(tmp_path, row=samples)
+    with pytest.raises(RunError, match="row -1"):
+        evolution(tmp_path, row=-1)
+
+
+def test_volumes_of_uneven_sides_are_cut_between_samples_too(tmp_path):
+    """Panels are not equally high, and the labels' empty places are no gaps."""
+    volumes = torch.rand(2, 1, 20, 40, 30)
+    save_grid({"labels": torch.zeros(2, 24, 24).long(), "made": volumes}, tmp_path / "grid.png")
+    rows = rows_of_grid(np.asarray(Image.open(tmp_path / "grid.png")))
+    assert len(rows) == 2
+    assert rows[0].shape == rows[1].shape
+
+
+def test_a_picture_that_is_no_grid_has_no_evolution(tmp_path):
+    (tmp_path / "samples").mkdir()
+    white = Image.fromarray(np.full((200, 100, 3), 255, np.uint8))
+    white.save(tmp_path / "samples" / "step_000001.png")
+    with pytest.raises(RunError, match="is no sample grid"):
+        evolution(tmp_path)
 
 
 def test_a_run_without_grids_has_no_evolution(tmp_path):

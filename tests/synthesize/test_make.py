@@ -11,6 +11,7 @@ import torch
 
 from scansmith.data.layouts import find_layout
 from scansmith.data.prepare import prepare
+from scansmith.data.write import LAYOUT_WRITERS
 from scansmith.io import read_scan
 from scansmith.io.atomic import write_bytes
 from scansmith.recipe import Intensity
@@ -174,6 +175,80 @@ def test_a_paired_reconstruction_is_called_like_its_source_and_says_so(liver, pa
     out = make(parts, liver, tmp_path / "out", Order(None, seed=1, edit=False, split="test"))
     assert {row["case"] for row in rows(out)} == set(liver.names("test"))
     assert all(row["paired"] and row["case"] == row["source_case"] for row in rows(out))
+
+
+@pytest.fixture(scope="module")
+def two_scans(parts, tmp_path_factory):
+    """Livers: patients.json says whose two of them are, ACDC's kind of name whose two others."""
+    root = tmp_path_factory.mktemp("two-scans")
+    raw = parts.write_liver(root / "raw", cases=5)
+    for old, new in (("liver_002", "patient001_frame01"), ("liver_003", "patient001_frame12")):
+        for path in sorted(raw.glob(f"*Tr/{old}*")):
+            path.rename(path.with_name(path.name.replace(old, new)))
+    (raw / "patients.json").write_text('{"liver_000": "ann", "liver_001": "ann"}')
+    return prepare(raw, root / "store", parts.Painter.recipe(Settings()), workers=1)
+
+
+WHOSE = {
+    "liver_000": "ann",
+    "liver_001": "ann",
+    "liver_004": "liver_004",
+    "patient001_frame01": "patient001",
+    "patient001_frame12": "patient001",
+}
+# What patients.json has to say in each layout: whom a reader would not tell from the name.
+TOLD = {
+    "nnunet": {"liver_000": "ann", "liver_001": "ann"},
+    "msd": {"liver_000": "ann", "liver_001": "ann"},
+    "brats": {"liver_000": "ann", "liver_001": "ann"},
+    "mmwhs": {f"ct_train_{case}": patient for case, patient in WHOSE.items()},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUT_WRITERS)
+def test_a_reconstruction_is_of_the_patient_whose_scan_it_reconstructs(
+    two_scans, parts, tmp_path, layout
+):
+    order = Order(None, seed=1, edit=False, split="all", layout=layout)
+    out = make(parts, two_scans, tmp_path / "out", order)
+    assert not find_layout(out).problems
+    found = find_layout(out).cases
+    assert len(found) == sum(
+        case.samples if layout == "slices" else 1 for case in two_scans.cases.values()
+    )
+    for files in found:
+        (case,) = [name for name in WHOSE if name in files.case]
+        assert files.patient == WHOSE[case]
+    told = json.loads((out / "patients.json").read_text())
+    if layout == "slices":
+        assert set(told) == {f.case for f in found if f.patient == "ann"}
+    else:
+        assert told == TOLD[layout]
+    again = make(parts, two_scans, out, order, resume=True)
+    assert json.loads((again / "patients.json").read_text()) == told
+    recipe = parts.Painter.recipe(Settings())
+    for seed in range(3):
+        split = recipe.model_copy(update={"split": (0.5, 0.0, 0.5), "seed": seed})
+        cases = prepare(out, tmp_path / f"store{seed}", split, workers=1).cases.values()
+        sides = {(case.patient, case.split) for case in cases}
+        assert len(sides) == len({patient for patient, _ in sides}) == 3
+
+
+def test_shards_of_a_reconstruction_say_of_whom_it_is_as_one_process_does(
+    two_scans, parts, tmp_path
+):
+    whole = Order(None, seed=1, edit=False, split="all")
+    one = make(parts, two_scans, tmp_path / "one", whole)
+    for i in (2, 1):
+        part = Order(None, seed=1, edit=False, split="all", shard=(i, 2))
+        out = make(parts, two_scans, tmp_path / "parts", part)
+    assert parts.contents(out) == parts.contents(one)
+
+
+def test_a_case_with_edited_labels_is_of_nobody(two_scans, parts, tmp_path):
+    out = make(parts, two_scans, tmp_path / "out", Order(3, seed=1, split="all"))
+    assert not (out / "patients.json").exists()
+    assert all(files.patient == files.case for files in find_layout(out).cases)
 
 
 def test_more_pairs_than_source_cases_are_refused(liver, parts, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from scansmith import workflow
+from scansmith.data.layouts import find_layout
 from scansmith.data.store import Store
 from scansmith.scan import RunError, SettingsError
 from scansmith.synthesize.make import synthesize
@@ -54,6 +55,19 @@ def test_whole_cases_are_healed_and_their_lesion_labels_go(run, tmp_path):
         assert set(np.unique(labels)) == {0, 1}
     with pytest.raises(SettingsError, match="ant-gan has heal"):
         synthesize(run, tmp_path / "other", cases=2, seed=1, task="hael", device="cpu")
+
+
+@pytest.mark.parametrize("layout", ["nnunet", "slices"])
+def test_slices_made_again_one_by_one_stay_of_one_patient(run, tmp_path, layout):
+    """Each is a case, liver_000_003: readers of slices tell the patient from that, others not."""
+    order = {"cases": None, "seed": 1, "edit": False, "layout": layout, "device": "cpu"}
+    out = synthesize(run, tmp_path / "out", **order)
+    found = find_layout(out).cases
+    store = Store.open(run.parent / "store")
+    whose = {row["case"]: store.cases[row["source_case"]].patient for row in rows(out)}
+    assert len(set(whose.values())) < len(whose)
+    assert {files.case: files.patient for files in found} == whose
+    assert (out / "patients.json").exists() == (layout == "nnunet")
 
 
 def test_a_set_begun_with_one_task_is_not_gone_on_with_as_another(run, tmp_path):

@@ -167,6 +167,28 @@ def test_averaged_weights_follow_by_hand(tmp_path: Path) -> None:
     assert float(averaged) == pytest.approx(shown[0])
 
 
+def test_the_statistics_of_a_batch_norm_are_averaged_with_its_weights(tmp_path: Path) -> None:
+    class Normed(Slope):
+        def __init__(self) -> None:
+            super().__init__(0.0)
+            self.net = nn.BatchNorm1d(1)
+
+        def play(self, batch: Mapping[str, Batch]) -> Scene:
+            return {"made": self.net(torch.tensor([[1.0], [3.0]]))}
+
+    game = Normed()
+    fit(game, nothing, tmp_path, settings(steps=2, ema=0.2), record={})
+    # Of 1 and 3 the mean is 2 and the unbiased variance 2. A tenth of them goes into the running
+    # ones: 0, .2, .38 and 1, 1.1, 1.19. Their averages go by 2/11 and by .2, as weights do.
+    mean = (0.2 * 9 / 11) * 0.2 + 0.38 * 0.8
+    variance = (1.0 * 2 / 11 + 1.1 * 9 / 11) * 0.2 + 1.19 * 0.8
+    averaged = checkpoint.load_weights(tmp_path, ema=True)
+    assert float(averaged["net.running_mean"]) == pytest.approx(mean, abs=1e-6)
+    assert float(averaged["net.running_var"]) == pytest.approx(variance, abs=1e-6)
+    assert float(checkpoint.load_weights(tmp_path)["net.running_mean"]) == pytest.approx(0.38)
+    assert float(game.net.running_mean) == pytest.approx(0.38)
+
+
 def test_the_best_is_the_lowest_first_metric(tmp_path: Path) -> None:
     values = iter([3.0, 1.0, float("nan"), 2.0])
     fit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,9 +15,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+from scansmith.game import Game, Player, Scene, Terms
 from scansmith.scan import RunError
+from scansmith.settings import TrainSettings
 from scansmith.train import checkpoint
+from scansmith.train.loop import fit
 from scansmith.train.monitor import read_rows
 
 SCRIPT = Path(__file__).parent / "tiny_run.py"
@@ -177,3 +182,141 @@ def test_two_processes_cannot_train_in_one_folder(tiny: ModuleType, tmp_path: Pa
         return tiny.batches(step)
 
     tiny.train(tmp_path, tiny.SETTINGS.model_copy(update={"steps": 1}), batches=greedy)
+
+
+class Walker(Game):
+    """One weight that descends at a rate that falls over the second half of all steps."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.net, self.steps = nn.Linear(1, 1, bias=False), steps
+        nn.init.ones_(self.net.weight)
+
+    def play(self, batch: Any) -> Scene:
+        return {"made": self.net(torch.ones(1, 1))}
+
+    def players(self) -> list[Player]:
+        return [Player("walker", (self.net,), self.loss, learning_rate=0.01, rate=self.rate)]
+
+    def rate(self, step: int) -> float:
+        return min(1.0, 2 * (self.steps + 1 - step) / self.steps)
+
+    def loss(self, scene: Scene) -> Terms:
+        return {"way": scene["made"].sum()}
+
+
+def walk(run: Path, steps: int, stop: int = 0, resume: bool = False, **options: Any) -> float:
+    """Where a walker comes to; it is stopped after step `stop`, as by a kill."""
+    settings = TrainSettings(
+        steps=steps, checkpoint_every=4, device="cpu", threads=1, sample_at=(), **options
+    )
+    game = Walker(steps)
+
+    def batches(step: int) -> dict[str, Any]:
+        if stop and step > stop:
+            raise Stopped
+        return {}
+
+    record = {"settings": {"train": settings.model_dump()}}
+    with contextlib.suppress(Stopped):
+        fit(game, batches, run, settings, record=record, resume=resume)
+    return float(game.net.weight.detach())
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_other_steps_are_refused_once_a_rate_has_fallen_over_those_there_were(
+    tmp_path: Path,
+) -> None:
+    walk(tmp_path / "a", 8)
+    before = outcome(tmp_path / "a")
+    words = r"begun for 8 steps, found train\.steps=16, .* of walker follows .* train\.steps=8"
+    with pytest.raises(RunError, match=words):
+        walk(tmp_path / "a", 16, resume=True)
+    assert outcome(tmp_path / "a") == before
+
+
+def test_more_steps_are_welcome_while_no_rate_has_fallen(tmp_path: Path) -> None:
+    walk(tmp_path / "a", 8, stop=4)
+    # 16 steps: 1 up to step 9, as for 4 of 8, then 7, 6, ... 1 eighths; Adam goes by the rate.
+    found = walk(tmp_path / "a", 16, resume=True)
+    assert found == pytest.approx(1 - 0.01 * (9 + 28 / 8), abs=1e-6)
+    assert found == walk(tmp_path / "b", 16)
+
+
+def test_a_checkpoint_that_does_not_tell_its_rates_goes_on_with_as_many_steps(
+    tmp_path: Path,
+) -> None:
+    walk(tmp_path, 8, stop=4)
+    for path in (tmp_path / "checkpoints").glob("step_*.json"):
+        numbers = json.loads(path.read_text())
+        assert numbers.pop("rates") == ({} if numbers["step"] == 0 else {"walker": 1.0})
+        path.write_text(json.dumps(numbers))
+    with pytest.raises(RunError, match=r"begun for 8 steps, found train\.steps=16"):
+        walk(tmp_path, 16, resume=True)
+    # 1 up to step 5, then 3, 2 and 1 quarters.
+    assert walk(tmp_path, 8, resume=True) == pytest.approx(1 - 0.01 * (5 + 6 / 4), abs=1e-6)
+
+
+def judged(run: Path, errors: list[float], resume: bool = False, kill: int = 0) -> None:
+    """Twenty steps, validated at every second one, saved at every tenth, or killed after a step."""
+    left = iter(errors)
+
+    def progress(step: int, steps: int, line: str) -> None:
+        if step == kill:
+            raise Stopped
+
+    settings = TrainSettings(
+        steps=20, checkpoint_every=10, validate_every=2, device="cpu", threads=1, sample_at=()
+    )
+    with contextlib.suppress(Stopped):
+        fit(
+            Walker(20),
+            lambda step: {},
+            run,
+            settings,
+            record={},
+            resume=resume,
+            validate=lambda game: {"error": next(left)},
+            progress=progress,
+        )
+
+
+def best_of(run: Path) -> tuple[list[int], float | None]:
+    """The steps of the best checkpoints, and the error of the last's."""
+    steps = checkpoint.steps(run, "best")
+    if not steps:
+        return steps, None
+    best = checkpoint.load(run, "best", steps[-1], "none/")[1].best
+    assert best is not None
+    assert best.step == steps[-1]
+    return steps, best.value
+
+
+def test_the_best_of_steps_that_were_lost_is_forgotten(tmp_path: Path) -> None:
+    judged(tmp_path, [0.9, 0.8, 0.7, 0.1], kill=8)
+    assert best_of(tmp_path)[1] == 0.1
+    judged(tmp_path, [0.9, 0.8, 0.5, *[0.6] * 7], resume=True)
+    assert best_of(tmp_path) == ([6], 0.5)
+    rows = [row for row in read_rows(tmp_path / "log.jsonl") if "validation" in row]
+    assert min((row["validation"]["error"], row["step"]) for row in rows) == (0.5, 6)
+
+
+def test_the_best_before_the_last_checkpoint_outlives_a_better_one_that_was_lost(
+    tmp_path: Path,
+) -> None:
+    # Step 4 is the best of the checkpoint of step 10; step 12 is better and lost.
+    judged(tmp_path, [0.9, 0.5, 0.6, 0.6, 0.6, 0.2], kill=13)
+    assert best_of(tmp_path) == ([4, 12], 0.2)
+    judged(tmp_path, [0.6] * 5, resume=True)
+    assert best_of(tmp_path) == ([4], 0.5)
+
+
+def test_where_the_best_is_gone_the_next_validation_is_the_best_there_is(tmp_path: Path) -> None:
+    judged(tmp_path, [0.9, 0.5, 0.6, 0.6, 0.6], kill=11)
+    for path in (tmp_path / "checkpoints").glob("best_*"):
+        path.unlink()
+    judged(tmp_path, [0.8, 0.7, 0.75, 0.9, 0.9], resume=True)
+    assert best_of(tmp_path) == ([14], 0.7)

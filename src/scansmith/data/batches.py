@@ -24,7 +24,8 @@ Place = tuple[str, int]
 class Batches:
     """Draws of a recipe from one split of a store.
 
-    balance "sample": each epoch takes every sample once, in a new order.
+    balance "sample": each epoch takes every sample once, in a new order. Epochs count from step 0
+        and training from step 1, so that its first epoch lacks one batch.
     balance "case": each epoch takes every case once, in a new order, with one of its samples.
     """
 

@@ -86,7 +86,7 @@ def check(
         DataError: there is no data set to look at.
     """
     dataset = find_layout(src)
-    problems = list(dataset.problems)
+    problems = [*dataset.problems, *dataset.unmatched]
     if recipe is not None:
         told = {(problem.where, problem.kind) for problem in problems}
         told |= {(p.where, "labels") for p in problems if p.kind == "unlabelled"}

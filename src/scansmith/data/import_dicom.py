@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 from pydicom.errors import BytesLengthException
 
@@ -24,7 +25,7 @@ from scansmith.io.atomic import alone, write_bytes
 from scansmith.io.dicom import Series, open_series
 from scansmith.io.masks import read_masks
 from scansmith.io.scans import values_of
-from scansmith.labels.table import LabelTable
+from scansmith.labels.table import LabelTable, plain_name
 from scansmith.scan import DataError, Problem
 
 #: Numbers that describe the imaging, with the bounds in which they can be that and no disguised id.
@@ -47,6 +48,21 @@ _TERMS = {
     "ScanningSequence": ("SE", "IR", "GR", "EP", "RM"),
 }
 _MANUFACTURERS = ("siemens", "ge medical", "philips", "canon", "toshiba", "hitachi", "united")
+#: In dataset.json: value in the masks that were imported -> value in the data set.
+_CODES = "mask_values"
+
+
+@dataclass(frozen=True)
+class _There:
+    """The data set that a series is added to.
+
+    Attributes:
+        table: its structures. Values are consecutive, in the order in which structures came.
+        codes: value in masks -> value in `table`, as earlier imports had it; None: it does not say.
+    """
+
+    table: LabelTable
+    codes: Mapping[int, int] | None
 
 
 def import_dicom(
@@ -62,31 +78,36 @@ def import_dicom(
     Args:
         series_dir: folder of one CT or MR series.
         labels: a folder of PNG masks numbered like the slices, a NIfTI file, or a DICOM-SEG.
-        structures: names of the label values; else those of `out` or of the DICOM-SEG's coded
-            terms, else "label 1" and so on.
+        structures: names of the masks' values. A value without one is what it was in earlier
+            imports into `out`, in a DICOM-SEG what its coded term says, else "label 1" and so on.
+            Structures are matched by name; numbers in `out` are its own.
     Returns:
         The image file.
     Raises:
-        DataError: series, masks or the data set do not fit together; nothing is written.
+        DataError: series, masks or the data set do not fit together, or it is not certain what a
+            value means; nothing is written.
         RunError: the disk is full, or another process has been writing there for a minute.
     """
     out = Path(out)
     series = open_series(series_dir)
-    masks, coded = read_masks(labels, series)
-    scan = series.scan
+    scan, given = series.scan, dict(structures or {})
+    named = {*given, *(_there(out, scan.modalities).codes or ())}
+    masks, coded = read_masks(labels, series, named)
     if not masks.any():
         found = "nothing is labelled in any slice"
         raise DataError(Problem(Path(labels).name, "empty", found, "Give the masks of this series"))
-    values, given = values_of(masks), {**coded, **(structures or {})}
     with alone(out):
-        table = _table(values, given, _known(out, scan.modalities))
-        scan = replace(scan, case=_next_case(out), labels=table.decode(table.encode(masks)))
+        there = _there(out, scan.modalities)
+        names = _names(values_of(masks), given, coded, there)
+        table, numbers = _merged(names, there.table)
+        scan = replace(scan, case=_next_case(out), labels=_renumbered(masks, numbers))
         writer = open_writer("nnunet", out, scan.modalities, table, "imported")
-        writer.close()  # so that after a kill the folder is known for what it is
+        note = _note(there.codes, {} if coded else numbers)
+        writer.close(note)  # so that after a kill the folder is known for what it is
         image, _ = writer.write(scan)
         sidecar = json.dumps(allowed(series), indent=2) + "\n"
         write_bytes(out / "sidecars" / f"{scan.case}.json", sidecar.encode())
-        writer.close()
+        writer.close(note)
     return image
 
 
@@ -125,34 +146,113 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _known(out: Path, modalities: tuple[str, ...]) -> LabelTable:
-    """The label table of the data set that is there already. DataError if it is another kind."""
+def _there(out: Path, modalities: tuple[str, ...]) -> _There:
+    """The data set that is there already. DataError if it is another kind."""
     path = out / "dataset.json"
     if not path.is_file():
         if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
             found = "the folder holds other things, expected none or an nnU-Net raw data set"
             raise DataError(Problem(out.name, "layout", found, "Choose another folder"))
-        return LabelTable({})
+        return _There(LabelTable({}), {})
     head = read_json(path)
     channels = head.get("channel_names") or {}
     there = tuple(standard_modality(str(name)) for name in channels.values())
     if there != modalities:
         found = f"the data set has {', '.join(there) or 'no channels'}, the series {modalities[0]}"
         raise DataError(Problem(out.name, "channels", found, "Choose another data set"))
-    return table_of_names(path, head.get("labels", {}))
+    table = table_of_names(path, head.get("labels", {}))
+    if table.known != set(range(len(table.values))):
+        found = f"label values {sorted(table.known)}, expected 0, 1, 2 ... with a name for each"
+        raise DataError(Problem(out.name, "label-value", found, "Choose another data set"))
+    return _There(table, _codes(head, table))
 
 
-def _table(values: list[int], given: Mapping[int, str], known: LabelTable) -> LabelTable:
-    """Names for the values that occur and for those of the data set."""
-    new = LabelTable({v: given.get(v) or known.names.get(v, f"label {v}") for v in values if v})
-    clash = [v for v in new.names if v in known.names and new.names[v] != known.names[v]]
-    if clash:
-        found = (
-            f"label {clash[0]} is {new.names[clash[0]]!r} here and {known.names[clash[0]]!r} there"
+def _codes(head: Mapping[str, Any], table: LabelTable) -> dict[int, int] | None:
+    stated = head.get(_CODES)
+    if stated is None:
+        return None
+    try:
+        codes = {int(value): int(number) for value, number in stated.items()}
+    except (AttributeError, TypeError, ValueError):
+        codes = {0: -1}
+    if not set(codes.values()) <= set(table.values):
+        found = f"{_CODES} {stated!r:.80} is not of the form value in masks: label value"
+        raise DataError(Problem("dataset.json", "json", found, f"Take {_CODES} out of it"))
+    return codes
+
+
+def _names(
+    values: Iterable[int], given: Mapping[int, str], coded: Mapping[int, str], there: _There
+) -> dict[int, str]:
+    """What the masks' values are called.
+
+    Args:
+        given: names that the user states.
+        coded: the segments of a DICOM-SEG; their numbers are that file's own.
+    Raises:
+        DataError: with every value of which it is not certain what it means.
+    """
+    structures, codes = there.table.structures, {} if coded else there.codes or {}
+    terms = {value: name for value, name in coded.items() if name != f"label {value}"}
+    stated = {**{value: structures[n] for value, n in codes.items()}, **terms, **given}
+    names = {value: stated.get(value, f"label {value}") for value in values if value}
+    _, numbers = _merged(names, there.table)
+    problems = [
+        _unclear(
+            f"label {value} is {names[value]!r} here and {structures[n]!r} there",
+            "Name it alike, or choose another data set",
         )
-        raise DataError(Problem("masks", "label-value", found, "Choose another data set"))
-    aliases = {alias: new.names[value] for alias, value in new.aliases.items()}
-    return LabelTable({**known.names, **new.names, **aliases})
+        for value, n in codes.items()
+        if numbers.get(value, n) != n
+    ]
+    misnamed = bool(given) and not given.keys() & names.keys()
+    problems += [
+        _unclear(
+            f"nothing says what label {value} is; named are {_listed(given)}, the data set has "
+            f"{_listed(structures[1:])}",
+            f"Name it (--structure {value}=NAME)",
+        )
+        for value, name in names.items()
+        if value not in stated and (there.codes is None or misnamed or name in structures)
+    ]
+    if problems:
+        raise DataError(problems)
+    return names
+
+
+def _unclear(found: str, remedy: str) -> Problem:
+    return Problem("masks", "label-value", found, remedy)
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(map(str, names)) or "none"
+
+
+def _merged(names: Mapping[int, str], table: LabelTable) -> tuple[LabelTable, dict[int, int]]:
+    """The table with what is new in `names` after its own structures, and each value's number."""
+    terms = LabelTable(names)
+    structures, numbers = list(table.structures), {}
+    for value, name in names.items():
+        term = terms.names[terms.aliases.get(value, value)]
+        wanted = plain_name(name) if plain_name(name) in structures else term
+        if wanted not in structures:
+            structures.append(wanted)
+        numbers[value] = structures.index(wanted)
+    return LabelTable(dict(enumerate(structures))), numbers
+
+
+def _renumbered(masks: np.ndarray, numbers: Mapping[int, int]) -> np.ndarray:
+    labels = np.zeros(masks.shape, dtype=np.uint8)
+    for value, number in numbers.items():
+        labels[masks == value] = number
+    return labels
+
+
+def _note(codes: Mapping[int, int] | None, numbers: Mapping[int, int]) -> dict[str, Any]:
+    """For dataset.json: what masks' values stand for, also those of this import, if it says so."""
+    if codes is None:
+        return {}
+    return {_CODES: {str(value): n for value, n in sorted({**codes, **numbers}.items())}}
 
 
 def _next_case(out: Path) -> str:

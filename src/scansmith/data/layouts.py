@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from scansmith.data.layouts_base import Found, folders_in, read_json, table_of_names
+from scansmith.data.layouts_base import Found, folders_in, read_json, stem, table_of_names
 from scansmith.data.layouts_bids import find_bids
 from scansmith.data.layouts_json import find_msd, find_nnunet
 from scansmith.data.layouts_names import (
@@ -47,6 +48,9 @@ class DataSet:
     Attributes:
         modalities: of every case, in the data set's order.
         problems: what is wrong with names, lists and folders; contents are not looked at here.
+        unmatched: names in patients.json that no case has. They may be of cases that lie elsewhere,
+            but where patients are divided they are problems too: misspelt, they do not keep the
+            cases of one patient together.
     """
 
     root: Path
@@ -55,6 +59,7 @@ class DataSet:
     table: LabelTable
     modalities: tuple[str, ...]
     problems: tuple[Problem, ...] = ()
+    unmatched: tuple[Problem, ...] = ()
 
 
 def find_layout(src: Path | str, layout: str | None = None) -> DataSet:
@@ -62,7 +67,8 @@ def find_layout(src: Path | str, layout: str | None = None) -> DataSet:
 
     Label names come from `labels.json` ({"1": "liver"}) in the root, else from the layout's own
     list, else from known codings, else they are "label 1" and so on. `patients.json`
-    ({"case": "patient"}) says who a case is of where names do not tell.
+    ({"case": "patient"}) says who a case is of where names do not tell; cases that it does not
+    name go by their names.
 
     Args:
         layout: a name of `LAYOUTS`; None finds it.
@@ -91,14 +97,16 @@ def _data_set(root: Path, layout: str, found: Found) -> DataSet:
     modalities = found.modalities or tuple(
         dict.fromkeys(m for files in found.cases for m in files.images)
     )
-    problems = [*found.problems, *_incomplete(found.cases, modalities)]
-    cases = _with_patients(root, found.cases)
+    patients = read_json(path) if (path := root / "patients.json").is_file() else {}
+    misnamed, unmatched = _named_amiss(root, patients, found.cases)
+    problems = [*found.problems, *_incomplete(found.cases, modalities), *misnamed]
+    cases = _with_patients(patients, found.cases)
     table = found.table
     if (root / "labels.json").is_file():
         table = table_of_names(root / "labels.json", read_json(root / "labels.json"))
     if table is None:
         table = _table_from_files(layout, cases)
-    return DataSet(root, layout, tuple(cases), table, modalities, tuple(problems))
+    return DataSet(root, layout, tuple(cases), table, modalities, tuple(problems), tuple(unmatched))
 
 
 def _incomplete(cases: list[CaseFiles], modalities: tuple[str, ...]) -> list[Problem]:
@@ -120,14 +128,42 @@ def _incomplete(cases: list[CaseFiles], modalities: tuple[str, ...]) -> list[Pro
     return problems
 
 
-def _with_patients(root: Path, cases: list[CaseFiles]) -> list[CaseFiles]:
-    path = root / "patients.json"
-    if not path.is_file():
-        return cases
-    patients = read_json(path)
+def _with_patients(patients: Mapping[str, Any], cases: list[CaseFiles]) -> list[CaseFiles]:
     return [
         CaseFiles(f.case, f.images, f.labels, str(patients.get(f.case, f.patient))) for f in cases
     ]
+
+
+def _named_amiss(
+    root: Path, patients: Mapping[str, Any], cases: list[CaseFiles]
+) -> tuple[list[Problem], list[Problem]]:
+    """Names in patients.json that are no case: those of one case's file, and all others."""
+    known = {files.case for files in cases}
+    strange = sorted(set(patients) - known)
+    by_file = _by_file(root, cases) if strange else {}
+    misnamed, unmatched = [], []
+    for name in strange:
+        bare = stem(Path(name))
+        meant = by_file.get(name) or by_file.get(bare) or {bare} & known
+        found = f"names {name!r}, which is no case"
+        if len(meant) == 1:
+            remedy = f"Write {next(iter(meant))!r} in its place"
+            misnamed.append(Problem("patients.json", "patients", found, remedy))
+        else:
+            found += f", expected names such as {min(known)!r}" if known else ""
+            remedy = "Correct the name, or take it out"
+            unmatched.append(Problem("patients.json", "patients", found, remedy))
+    return misnamed, unmatched
+
+
+def _by_file(root: Path, cases: list[CaseFiles]) -> dict[str, set[str]]:
+    """Paths in the data set, names of files and these without endings -> the cases they are of."""
+    found: dict[str, set[str]] = {}
+    for files in cases:
+        for path in {*files.images.values(), *([files.labels] if files.labels else [])}:
+            for name in (path.relative_to(root).as_posix(), path.name, stem(path)):
+                found.setdefault(name, set()).add(files.case)
+    return found
 
 
 def _table_from_files(layout: str, cases: list[CaseFiles]) -> LabelTable:

@@ -68,6 +68,7 @@ def prepare(
     dataset = find_layout(src)
     problems = [p for p in dataset.problems if p.kind not in ("modality", "unlabelled")]
     problems += unmet(dataset, recipe)  # these two again, but only where the recipe minds
+    problems += dataset.unmatched
     splits = _splits(dataset, recipe, problems)
     if problems:
         raise DataError([*problems, *_content_problems(dataset, recipe, problems, workers)])

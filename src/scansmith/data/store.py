@@ -1,4 +1,4 @@
-"""The store: prepared samples on disk, memory-mapped, with all that a method or a writer must know.
+"""The store: prepared samples on disk, with all that a method or a writer must know of them.
 
 STORE/store.json                 recipe, facts, label table, cases with split and codecs
 STORE/cases/CASE/image.npy       int16 (N, C, *S): network range in 65535 levels
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from scansmith.data.arrays import ArrayFile, unreadable
 from scansmith.data.resample import from_standard
 from scansmith.data.split import SPLITS
 from scansmith.io.atomic import write_bytes, write_file
@@ -133,7 +134,7 @@ class StoredCase:
 
 @dataclass(frozen=True, eq=False)
 class Store:
-    """A finished store. Reading never decodes anything: arrays are mapped from disk.
+    """A finished store. Reading never decodes anything, and leaves no file open.
 
     Attributes:
         path: its folder; it may be moved, and be read-only.
@@ -181,7 +182,9 @@ class Store:
                 f"{path}: no finished store here (store.json is missing). Run `scansmith data "
                 "prepare` with this folder; if it was interrupted it goes on."
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise unreadable(path / "store.json", error) from error
+        except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path / 'store.json'}: cannot be read as a store ({error}). Delete the folder "
                 "and run `scansmith data prepare` again."
@@ -225,17 +228,17 @@ class Store:
 
     def sample(self, case: str, sample: int) -> tuple[np.ndarray, np.ndarray]:
         """One sample: image float32 (C, *S) in network range, labels uint8 (*S). Copies."""
-        images, labels = self._mapped(case)
+        images, labels = self._arrays(case)
         if not 0 <= sample < len(images):
             raise DataError(
                 f"{case}: no sample {sample}; it has 0 to {len(images) - 1}. Choose one."
             )
-        return self._unpack(case, images[sample], axis=0), np.array(labels[sample])
+        return self._unpack(case, images.part(sample), axis=0), labels.part(sample)
 
     def volume(self, case: str) -> tuple[np.ndarray, np.ndarray]:
         """All samples: image float32 (N, C, *S) in network range, labels uint8 (N, *S). Copies."""
-        images, labels = self._mapped(case)
-        return self._unpack(case, images, axis=1), np.array(labels)
+        images, labels = self._arrays(case)
+        return self._unpack(case, images.whole(), axis=1), labels.whole()
 
     def lowest(self, case: str) -> np.ndarray:
         """The lowest raw value of each modality anywhere in a case: float32 (C,)."""
@@ -248,7 +251,7 @@ class Store:
     def counts(self, case: str) -> np.ndarray:
         """Pixels of each structure in each sample: int64 (N, K)."""
         self._case(case)
-        return self._load(case, "counts.npy", mapped=False)
+        return ArrayFile.find(self.path / "cases" / case / "counts.npy").whole()
 
     def scan(
         self,
@@ -330,24 +333,17 @@ class Store:
         return {}
 
     @cached_property
-    def _open_arrays(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _array_files(self) -> dict[str, tuple[ArrayFile, ArrayFile]]:
         return {}
 
-    def _mapped(self, case: str) -> tuple[np.ndarray, np.ndarray]:
-        if case not in self._open_arrays:
+    def _arrays(self, case: str) -> tuple[ArrayFile, ArrayFile]:
+        """Images and labels of a case; where they lie is looked up once."""
+        if case not in self._array_files:
             self._case(case)
-            image = self._load(case, "image.npy", mapped=True)
-            self._open_arrays[case] = image, self._load(case, "labels.npy", mapped=True)
-        return self._open_arrays[case]
-
-    def _load(self, case: str, file: str, mapped: bool) -> np.ndarray:
-        path = self.path / "cases" / case / file
-        try:
-            return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(
-                f"{path}: cannot be read ({error}). Delete the store and prepare it again."
-            ) from error
+            folder = self.path / "cases" / case
+            images = ArrayFile.find(folder / "image.npy")
+            self._array_files[case] = images, ArrayFile.find(folder / "labels.npy")
+        return self._array_files[case]
 
     def _find_arrays(self) -> None:
         files = ("image.npy", "labels.npy", "counts.npy")

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from scansmith import losses
-from scansmith.augment import augmented
+from scansmith.augment import augmented, refuse_swapped_sides
 from scansmith.evaluate.learning import Samples, learn, lone_player, loop_settings
 from scansmith.evaluate.segmenter_networks import SegmenterNumbers, network_of, values_of
 from scansmith.game import Game, Player, Scene, Terms
@@ -129,10 +129,13 @@ def train_segmenter(
         record: what `samples` are, for the run folder: going on with others is refused.
     Raises:
         RunError: the folder holds another training, or a loss is not finite.
-        SettingsError: the network of the numbers has no such form.
+        SettingsError: the network of the numbers has no such form, or structures that name a side
+            are to be mirrored left to right.
     """
     numbers = numbers or SegmenterNumbers()
     augmentation = Augmentation() if augment is True else augment or None
+    if augmentation is not None:
+        refuse_swapped_sides(augmentation, structures, dims)
     torch.manual_seed(seed)
     network = network_of(numbers, dims, channels, structures)
     game = Segmentation(network, numbers, steps, augmentation, spacing_mm)

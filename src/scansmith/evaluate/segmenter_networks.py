@@ -51,7 +51,7 @@ def network_of(
     Raises:
         SettingsError: it has no such form.
     """
-    _check(numbers, dims, structures)
+    check_network(numbers, dims, structures)
     outputs, base, depth = len(structures), numbers.base, numbers.depth
     if numbers.network == "fcn":
         return FCN(dims, channels, outputs, base=base, depth=depth, dropout=numbers.dropout)
@@ -68,7 +68,14 @@ def values_of(network: nn.Module, image: Tensor, labels: Tensor) -> Tensor:
     return network(image, labels) if isinstance(network, Cascade) else network(image)
 
 
-def _check(numbers: SegmenterNumbers, dims: int, structures: Sequence[str]) -> None:
+def check_network(numbers: SegmenterNumbers, dims: int, structures: Sequence[str]) -> None:
+    """Refuse numbers that `network_of` cannot make a network of.
+
+    Args:
+        structures: K names, the background first.
+    Raises:
+        SettingsError: there is no such form.
+    """
     kind, depth = numbers.network, numbers.depth
     if kind == "cascade" and dims != 3:
         raise SettingsError(
@@ -79,7 +86,7 @@ def _check(numbers: SegmenterNumbers, dims: int, structures: Sequence[str]) -> N
         raise SettingsError(
             f"segmenter: found nested {', '.join(numbers.nested)}, expected each of "
             f"{', '.join(structures[1:])} once. Name the structures from the outermost to the "
-            "inmost."
+            "inmost (numbers.nested)."
         )
     if kind == "fcn" and not 1 <= depth <= len(STAGES):
         raise SettingsError(

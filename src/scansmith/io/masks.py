@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,20 @@ from scansmith.io.png import read_png_labels
 from scansmith.io.scans import read_labels
 from scansmith.scan import DataError, Problem
 
+#: "In", in most programs' black and white pictures. A 1-bit picture is read as 0 and 1 anyway.
+_WHITE = 255
 
-def read_masks(path: Path | str, series: Series) -> tuple[np.ndarray, dict[int, str]]:
+
+def read_masks(
+    path: Path | str, series: Series, named: Collection[int] = ()
+) -> tuple[np.ndarray, dict[int, str]]:
     """Labels (i, j, k) on the series' grid, and the names of their values as far as they are known.
 
     Args:
         path: a folder with one PNG a slice (numbered like the slices), or with one NIfTI or
-            DICOM-SEG file, or such a file. Black and white PNGs become 0 and 1.
+            DICOM-SEG file, or such a file. PNGs in black and white alone (0 and 255) become 0
+            and 1; any other values are codes and stay as they are.
+        named: values that are known to be codes: 255 stays 255 if it is one of them.
     Raises:
         DataError: masks and slices do not belong together.
     """
@@ -29,7 +37,8 @@ def read_masks(path: Path | str, series: Series) -> tuple[np.ndarray, dict[int, 
     files = sorted(p for p in path.iterdir() if p.name[0] != ".") if path.is_dir() else [path]
     pictures = [p for p in files if p.suffix.lower() == ".png"]
     if pictures:
-        return _from_pictures(path, pictures, series), {}
+        labels = _from_pictures(path, pictures, series)
+        return (labels if _WHITE in named else _white_as_one(labels)), {}
     volumes = [p for p in files if p.name.lower().endswith((".nii", ".nii.gz"))]
     segmentations = [p for p in files if p.is_file() and p not in volumes and is_dicom(p)]
     if len(volumes) + len(segmentations) != 1:
@@ -60,9 +69,13 @@ def _from_pictures(folder: Path, pictures: list[Path], series: Series) -> np.nda
             labels[:, :, k] = values[:, :, 0]
     if problems:
         raise DataError(problems)
-    values = np.unique(labels)
-    # White is 255 in most programs' black and white pictures, and means "in", not a code.
-    return (labels > 0).astype(np.uint8) if len(values[values > 0]) == 1 else labels
+    return labels
+
+
+def _white_as_one(labels: np.ndarray) -> np.ndarray:
+    """White means "in" where it is the only value; any other value that is alone is a code."""
+    white = labels == _WHITE
+    return white.astype(np.uint8) if white.any() and not labels[~white].any() else labels
 
 
 def _matched(folder: Path, pictures: list[Path], series: Series) -> list[int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,8 @@ def reshape_lesion(
     """A lesion flipped, scaled, rotated and bent, on a grid of `spacing_mm` (its own if None).
 
     Its volume is that of the lesion times scale^d, to a voxel: the voxels that lie deepest inside
-    are taken. So it is never empty, whatever the grid.
+    are taken, as far as they hang together. So it is never empty and never in parts, whatever the
+    grid.
 
     Args:
         motion: drawn from `rng` if None.
@@ -139,11 +141,39 @@ def _lesion_coordinates(
 
 
 def _deepest(distance: np.ndarray, voxels: int) -> np.ndarray:
-    """The mask of the `voxels` smallest values; of it, the largest connected part."""
+    """The mask of the `voxels` smallest values; where they are in parts, the largest, filled up.
+
+    Which parts there are depends on the grid: a thin neck falls between voxels. What the others
+    had is made up for by the smallest values that touch, one after the other, so that the part
+    grows along the neck into what it was cut from.
+    """
     voxels = min(voxels, distance.size)
     mask = np.zeros(distance.size, dtype=bool)
     mask[np.argpartition(distance, voxels - 1, axis=None)[:voxels]] = True
-    return _largest_part(mask.reshape(distance.shape))
+    part = _largest_part(mask.reshape(distance.shape))
+    return _filled_up(part, distance, voxels - int(part.sum()))
+
+
+def _filled_up(part: np.ndarray, distance: np.ndarray, voxels: int) -> np.ndarray:
+    """A connected mask and `voxels` more, each the smallest value that touches the mask then."""
+    if not voxels:
+        return part
+    part, values = np.pad(part, 1), np.pad(distance, 1, constant_values=np.inf).ravel()
+    corners = np.ones([3] * part.ndim)  # which connect, as in `_largest_part`
+    strides = [stride // part.itemsize for stride in part.strides]
+    steps = [int(np.dot(step, strides)) for step in np.argwhere(corners) - 1]
+    rim = ndimage.binary_dilation(part, corners) & ~part
+    touching = [(float(values[n]), int(n)) for n in np.flatnonzero(rim)]
+    heapify(touching)
+    taken, seen = part.ravel(), (part | rim).ravel()
+    for _ in range(voxels):
+        _, voxel = heappop(touching)
+        taken[voxel] = True
+        for near in (voxel + step for step in steps):
+            if not seen[near] and values[near] < np.inf:
+                seen[near] = True
+                heappush(touching, (float(values[near]), near))
+    return part[(slice(1, -1),) * part.ndim]
 
 
 def _largest_part(mask: np.ndarray) -> np.ndarray:

@@ -54,6 +54,13 @@ class Method(Game):
     def recipe(cls, settings: Settings) -> Recipe:
         """The data this method eats, under these settings."""
 
+    def learned_from(self, batch: Mapping[str, Batch]) -> Mapping[str, Batch]:
+        """What a step learns from, of what was drawn, under names that `play` knows.
+
+        Asked before augmentation: the place for what only a scan as it is can tell.
+        """
+        return batch
+
     @abstractmethod
     def make(self, source: Batch, chance: torch.Generator) -> Tensor:
         """Make images for the (edited) labels of `source`.

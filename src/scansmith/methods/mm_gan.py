@@ -234,20 +234,34 @@ class MmGan(Method):
             labels = torch.where((labels == 0) & shown, self.context[0], labels)
         return labels
 
+    def learned_from(self, batch: Mapping[str, Batch]) -> Mapping[str, Batch]:
+        """For each generator its modalities and its own label map, which are augmented together.
+
+        What is already so stays. After augmentation the surroundings are no longer `OUTSIDE`, so
+        where a modality shows something has to be in its map before.
+        """
+        if "labelled" not in batch:
+            return batch
+        source, parts = batch["labelled"], {}
+        own = self.settings.method.per_modality_brain and self.context
+        for place, (first, last) in enumerate(self._channels()):
+            image = source.image[:, first:last]
+            labels = self.seen(source.labels, image) if own else source.labels
+            kept = labels.to(torch.uint8)  # a pool of one-hot volumes would fill a GPU
+            parts[f"labelled.{place}"] = Batch(image, kept, source.cases, source.samples)
+        return parts
+
     def play(self, batch: Mapping[str, Batch]) -> Scene:
         """Draw the volume of every modality from its label map."""
-        image, structures = batch["labelled"].image, batch["labelled"].labels
+        parts = self.learned_from(batch)
         scene: Scene = {}
-        for place, (first, last) in enumerate(self._channels()):
-            real = image[:, first:last]
-            own = self.settings.method.per_modality_brain and self.context
-            labels = self.seen(structures, real) if own else structures
-            kept = labels.to(torch.uint8)  # a pool of one-hot volumes would fill a GPU
+        for place, generator in enumerate(self.generators):
+            real, labels = parts[f"labelled.{place}"].image, parts[f"labelled.{place}"].labels
             scene |= {
-                f"labels.{place}": kept,
+                f"labels.{place}": labels,
                 f"real.{place}": real,
-                f"made_labels.{place}": kept,
-                f"made.{place}": self.generators[place](self.condition(labels)),
+                f"made_labels.{place}": labels,
+                f"made.{place}": generator(self.condition(labels)),
             }
         return scene
 

@@ -22,7 +22,6 @@ around it: what a healer that knows no anatomy can reach.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ from scansmith.scan import DataError
 from scansmith.studies.feature_maps import feature_sheet, joint_tsne, save_map
 from scansmith.studies.healing import Ground, Slices, drawn, healer, mean_fill, unchanged, unit
 from scansmith.studies.named import named_folders
-from scansmith.studies.tables import cell, over_scans, plain, table
+from scansmith.studies.tables import cell, over_scans, save_study, table
 from scansmith.studies.tumour_painting import differences
 from scansmith.workflow import load_run
 
@@ -89,7 +88,7 @@ def study(runs: dict[str, list[Path]], twins: Path | None = None) -> dict[str, A
         "best threshold": {
             n: [f["best threshold"] for f in found] for n, found in gathered.items()
         },
-        "by scan": {name: plain(found) for name, found in gathered.items()},
+        "by scan": gathered,
         "better than": {
             other: {
                 **(_paired(gathered[first], gathered[other], "abnormal") or {}),
@@ -265,11 +264,7 @@ def main(words: Sequence[str] | None = None) -> None:
     given = parser.parse_args(words)
     runs = named_folders(given.runs)
     result = study(runs, given.twins)
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "study.json").write_text(
-        json.dumps(result, indent=1, allow_nan=False), encoding="utf-8"
-    )
-    (given.out / "study.md").write_text(as_markdown(result), encoding="utf-8")
+    save_study(given.out, result, as_markdown(result))
     save_pictures(runs, given.out, given.layers.split(","), given.tsne)
     print(as_markdown(result))
 

@@ -37,6 +37,7 @@ from scansmith.studies import tumour_painting as tumours
 from scansmith.studies.cells import attempt, file_name
 from scansmith.studies.registration import Options, Shown, real_slices, synthetic_slices
 from scansmith.synthesize.make import synthesize
+from scansmith.workflow import read_record
 
 Rows = dict[str, dict[str, Any]]
 """Name -> measure -> mean and interval, as `tables.summary` has them."""
@@ -53,7 +54,7 @@ class Job:
     """What an analysis has.
 
     Attributes:
-        runs: generator -> its run for each seed, all trained on `store`.
+        runs: generator -> its runs, all trained on `store`: one for each seed that did not fail.
         data: the data set that the store was prepared from.
         out: the folder for pictures, and for what is kept.
         options: of the analysis' kind.
@@ -65,6 +66,14 @@ class Job:
     out: Path
     options: Any
 
+    @property
+    def by_seed(self) -> dict[str, dict[int, Path]]:
+        """generator -> seed -> its run, as the runs themselves say: a seed that failed has none."""
+        return {
+            name: {read_record(run)["settings"]["train"]["seed"]: run for run in runs}
+            for name, runs in self.runs.items()
+        }
+
 
 @dataclass(frozen=True)
 class Told:
@@ -72,7 +81,7 @@ class Told:
 
     Attributes:
         pictures: file name -> what it shows.
-        problems: of generators that could not be looked at.
+        problems: of generators that could not be looked at, and parts that could not be done.
     """
 
     numbers: dict[str, Any]
@@ -89,18 +98,26 @@ class PaintingOptions(Section):
 
 
 def painting(job: Job) -> Told:
-    """Measures of painted tumours beside fills, and pictures of them."""
+    """Measures of painted tumours beside fills, and pictures of them.
+
+    Where no tumour can be painted into slices without any, that part alone is left out.
+    """
     least = job.options.least_pixels
     found = tumours.study(job.runs, least)
     _save(tumour_pictures.picture(job.runs, least), job.out / "painted.png")
-    _save(tumour_pictures.inserted_picture(job.runs, least), job.out / "inserted.png")
+    problems = [*found["problems"]]
+    draw = partial(tumour_pictures.inserted_picture, job.runs, least)
+    inserted = None if problems else attempt("inserted.png", draw, problems)
     names = ", ".join(job.runs)
     shown = {
         "painted.png": f"test slices, whitened; of {names} the output, the tumour set into the "
         "real slice and the error, white at a quarter of the range; the real slice",
-        "inserted.png": f"slices without tumour, whitened where it shall be, painted by {names}",
     }
-    return Told(found, tumours.as_markdown(found), found["painted"], shown)
+    if inserted is not None:
+        _save(inserted, job.out / "inserted.png")
+        words = "slices without tumour, whitened where it shall be, painted by"
+        shown["inserted.png"] = f"{words} {names}"
+    return Told(found, tumours.as_markdown(found), found["painted"], shown, tuple(problems))
 
 
 class HealingOptions(Section):

@@ -291,7 +291,12 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         for name, row in result["strangers"].items()
     ]
     lines = [f"{result['patients']} patients, lesion: {', '.join(result['lesion'])}.", ""]
-    head = ["strangers", "cases", f"false alarms in {DEALS} deals", *(f"of {n} patients" for n in FEW)]
+    head = [
+        "strangers",
+        "cases",
+        f"false alarms in {DEALS} deals",
+        *(f"of {n} patients" for n in FEW),
+    ]
     lines += table(head, rows)
     rows = [
         [how, *(_counts(row[name]) for name in REGIONS)] for how, row in result["pasted"].items()

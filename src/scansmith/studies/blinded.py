@@ -13,10 +13,12 @@ from typing import Any
 
 from scansmith.data.layouts import find_layout
 from scansmith.data.store import Store
+from scansmith.evaluate.reader_study.cases import TooFewPictures
 from scansmith.evaluate.reader_study.make import make_study
 from scansmith.evaluate.reader_study.options import StudyOptions, check_options, key_place
 from scansmith.scan import RunError
 from scansmith.settings import Section, number
+from scansmith.synthesize.folder import PLAN
 from scansmith.synthesize.make import synthesize
 from scansmith.train.checkpoint import read_json, write_json
 from scansmith.workflow import load_run
@@ -62,11 +64,7 @@ def make(
     }
     done = folder.parent / f"{folder.name}.json"
     if not done.exists():
-        made = folder.parent / f"{folder.name}-synthetic"
-        count = -(-options.cases // (2 * options.per_case))
-        begun = made.is_dir() and any(made.iterdir())
-        synthesize(run, made, cases=count, seed=options.seed, resume=begun)
-        found = make_study(data, made, folder, asked)
+        found = _made(run, data, folder, asked)
         facts = {name: found[name] for name in ("detectable_accuracy", "notes", "grid", "study")}
         write_json(done, {"record": record, "facts": facts})
     kept = read_json(done)
@@ -82,6 +80,24 @@ def make(
         "key": f"{key.parent.name}/{key.name}",
     }
     return {"cases": options.cases, **places, **kept["facts"]}
+
+
+def _made(run: Path, data: Path, folder: Path, asked: StudyOptions) -> dict[str, Any]:
+    """The key of a study with as many synthetic cases as its pictures need."""
+    made = folder.parent / f"{folder.name}-synthetic"
+    begun = made.is_dir() and any(made.iterdir())
+    count = -(-asked.cases // (2 * asked.per_case))
+    if (made / PLAN).is_file():
+        count = max(count, read_json(made / PLAN)["cases"])
+    while True:
+        synthesize(run, made, cases=count, seed=asked.seed, resume=begun)
+        try:
+            return make_study(data, made, folder, asked)
+        except TooFewPictures as error:
+            if error.missing["real"] or count >= asked.cases // 2:
+                raise
+            # Some of the cases can show less than `per_case` slices; each can show one.
+            count, begun = count + error.missing["synthetic"], True
 
 
 def as_markdown(result: Mapping[str, Mapping[str, Any]]) -> str:

@@ -1,8 +1,9 @@
 """Synthetic counterparts of real cases, in memory: made by a run, or by a control without a GAN.
 
 They are what `scansmith synthesize` would write with the same run and seed, before it is rounded to
-a file's numbers. All is kept in network range, in which the run's store and the study's store must
-agree, so that a segmenter may learn from the one and be tested on the other.
+a file's numbers. All is kept in network range, for which the run's store and the study's store must
+have one rule. Where its numbers or the structures' differ, `recoded` brings a case from the one to
+the other, so that a segmenter may learn from the one and be tested on the other.
 """
 
 from __future__ import annotations
@@ -126,11 +127,14 @@ class Maker:
     ) -> list[Case]:
         """Counterparts of the training cases, each map edited once: `multiple` for each of them.
 
+        Of all, with a lesion or without: what an arm learns is to be of as many patients as real
+        cases are, and as many.
+
         Args:
             most: only so many, the first ones; None: all.
             after: multiples that were made before; those that follow them are made.
         """
-        sources = Sources(self.own, seed)
+        sources = Sources(self.own, seed, from_healthy=False)
         first, count = after * len(sources), multiple * len(sources)
         numbers = range(first, first + (count if most is None else min(count, most)))
         made = []
@@ -212,15 +216,24 @@ class ClassMeans:
         return Case(case.case, case.patient, mean + sd * noise, case.labels, case.numbers)
 
 
-def tells(store: Store, labels: np.ndarray) -> bool:
-    """Whether a sample's label map says what the sample shows: some structure, or a free organ.
+def tells(store: Store, case: str, labels: np.ndarray) -> bool:
+    """Whether a sample's label map says what the sample shows: some structure, or that there is no
+    lesion.
 
     Where lesions are set into an organ, a sample that shows the organ without any says that there
-    is none, be the organ a region that preparing added. Other samples may just not be labelled.
+    is none, be the organ a region that preparing added. Where lesions lie anywhere, a sample
+    without one says so if others of its case are labelled. Other samples may just not be labelled.
+
+    Args:
+        case: of the store, the sample's own or the one that its labels were made from.
     """
     _, seen_as = told_apart(store.facts.structures)
-    organ = structure_indices(store, store.recipe.edits.organ)
-    return bool(seen_as[labels].any() or np.isin(labels, organ).any())
+    edits = store.recipe.edits
+    if edits.lesion and not edits.organ:
+        free = store.cases[case].labelled
+    else:
+        free = bool(np.isin(labels, structure_indices(store, edits.organ)).any())
+    return free or bool(seen_as[labels].any())
 
 
 def _kept(store: Store, case: Case, first: int) -> Case:
@@ -229,7 +242,7 @@ def _kept(store: Store, case: Case, first: int) -> Case:
     kept = [
         n
         for n, labels in enumerate(case.labels)
-        if first + n not in left_out and tells(store, labels)
+        if first + n not in left_out and tells(store, case.case, labels)
     ]
     return Case(
         case.case,
@@ -263,23 +276,28 @@ def differences(own: Store, study: Store) -> list[str]:
 
 
 def recoded(case: Case, own: Store, study: Store) -> Case:
-    """A case in the study's network range, in which its raw values are what they are on disk.
+    """A case in the study's network range and structure indices, its raw values what they are.
 
     Where one pair of statistics stands for a whole data set, another set's own would make a dark
     set bright, and a faithful one with more lesions other than it is. What lies outside the range
-    of either store is clipped.
+    of either store is clipped. Context is background if the tables differ, since regions that one
+    store tells apart are not another's; nobody learns it as a finding (`told_apart`).
 
     Args:
-        own: the store that it comes from, of the same intensity rule.
+        own: the store that it comes from, in which `differences` finds nothing.
     """
     mine, theirs = own.facts.codecs, study.facts.codecs
-    if alone(own.recipe) or mine == theirs:
-        return case
-    channels = [
-        there.encode(here.decode(case.image[:, c]))
-        for c, (here, there) in enumerate(zip(mine, theirs, strict=True))
-    ]
-    return replace(case, image=np.stack(channels, axis=1))
+    if not alone(own.recipe) and mine != theirs:
+        channels = [
+            there.encode(here.decode(case.image[:, c]))
+            for c, (here, there) in enumerate(zip(mine, theirs, strict=True))
+        ]
+        case = replace(case, image=np.stack(channels, axis=1))
+    there = study.facts.structures
+    if own.facts.structures != there:
+        found = [0 if is_context(name) else there.index(name) for name in own.facts.structures]
+        case = replace(case, labels=np.array(found, dtype=np.uint8)[case.labels])
+    return case
 
 
 def _leaks(own: Store, study: Store, patients: Sequence[str]) -> list[str]:

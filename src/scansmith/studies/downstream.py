@@ -17,17 +17,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from scansmith.augment import refuse_swapped_sides
 from scansmith.data.store import Store
 from scansmith.evaluate.label_value import label_value_dice, label_value_mse
 from scansmith.evaluate.modality_segmenters import ModalitySegmenters, train_modality_segmenters
 from scansmith.evaluate.overlap import MEAN, dice, finite_mean
 from scansmith.evaluate.segmentation import Labelled, Samples, Segmenter, train_segmenter
+from scansmith.evaluate.segmenter_networks import check_network
 from scansmith.scan import DataError, RunError, ScansmithError, SettingsError
 from scansmith.studies.cells import Scores, attempt, cell, file_name, is_kept
 from scansmith.studies.counterparts import Case, labelled, real_cases, told_apart
@@ -45,8 +48,10 @@ class Downstream:
     """The arms of a study under one seed; its store has been prepared."""
 
     def __init__(self, place: Place[Spec], seed: int):
-        self.place, self.spec, self.seed = place, place.spec, seed
         self.opened = Store.open(place.out / "store")
+        lesion = place.spec.lesions(self.opened.facts.structures)
+        self.spec, self.seed = place.spec.model_copy(update={"lesion": lesion}), seed
+        self.place = replace(place, spec=self.spec)
         self.structures, self.seen_as = told_apart(self.opened.facts.structures)
         self.known("decided_by", self.spec.decided_by)
 
@@ -69,14 +74,33 @@ class Downstream:
         """Refuse what would let every arm fail, before anything is trained.
 
         Raises:
-            SettingsError: structures are named that there are not.
+            SettingsError: structures are named that there are not, or the segmenters' network has
+                no such form; with all that is wrong.
             RunError: the folder holds cells or runs of another study.
         """
-        self._favour()
+        self._check_settings()
         for name in self.spec.arms:
             self.is_done(name)
         for name in self.spec.generators:
             self.place.is_trained(name, self.seed)
+
+    def _check_settings(self) -> None:
+        named = {"lesion": self.spec.lesion, "organ": self.spec.organ}
+        named |= {f"arms.{name}.showing": arm.showing for name, arm in self.spec.arms.items()}
+        asked, dims = self.spec.segmenters, self.opened.facts.dims
+        checks: list[Callable[[], object]] = [
+            partial(check_network, asked.numbers, dims, self.structures),
+            partial(refuse_swapped_sides, asked.augmentation, self.structures, dims),
+            *(partial(self.known, what, names) for what, names in named.items()),
+        ]
+        problems = []
+        for check in checks:
+            try:
+                check()
+            except SettingsError as error:
+                problems.append(str(error))
+        if problems:
+            raise SettingsError("\n".join(problems))
 
     def is_done(self, name: str) -> bool:
         """Whether an arm's cell is finished; it is not if its set on disk cannot be used now.

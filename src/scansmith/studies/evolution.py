@@ -15,8 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from scansmith.scan import RunError
-from scansmith.train.pictures import GAP, TITLE
-from scansmith.workflow import SHOWN
+from scansmith.train.pictures import EMPTY, GAP, TITLE, rows_of_grid
 
 LABEL = 56  # pixels for the step's number
 
@@ -31,12 +30,10 @@ def evolution(run: Path, row: int = 0) -> Image.Image:
     if not grids:
         raise RunError(f"{run}: no samples/step_*.png here. Give the folder that train wrote.")
     pictures = [np.asarray(Image.open(path).convert("RGB")) for path in grids]
-    height = (pictures[0].shape[0] - TITLE) // SHOWN - GAP
-    top = TITLE + row * (height + GAP)
-    if not 0 <= row < SHOWN:
-        raise RunError(f"{run}: row {row} of {SHOWN} in the sample grids. Ask for another.")
-    rows = [pictures[0][:TITLE], *(picture[top : top + height] for picture in pictures)]
-    strips = [np.pad(part, ((0, GAP), (LABEL, 0), (0, 0)), constant_values=24) for part in rows]
+    samples = [_sample(path, picture, row) for path, picture in zip(grids, pictures, strict=True)]
+    height = len(samples[0])
+    rows = [pictures[0][:TITLE], *samples]
+    strips = [np.pad(part, ((0, GAP), (LABEL, 0), (0, 0)), constant_values=EMPTY) for part in rows]
     image = Image.fromarray(np.concatenate(strips))
     pen, font = ImageDraw.Draw(image), ImageFont.load_default()
     for number, path in enumerate(grids):
@@ -44,6 +41,21 @@ def evolution(run: Path, row: int = 0) -> Image.Image:
         step = int(path.stem.removeprefix("step_"))
         pen.text((4, y), f"{step:,}".replace(",", " "), fill=(235, 235, 235), font=font)
     return image
+
+
+def _sample(path: Path, picture: np.ndarray, row: int) -> np.ndarray:
+    rows = rows_of_grid(picture)
+    if not rows:
+        raise RunError(
+            f"{path}: is no sample grid, expected one that train wrote. Remove it, or give the "
+            "folder of another run."
+        )
+    if not 0 <= row < len(rows):
+        raise RunError(
+            f"{path}: asked for row {row} of a grid with {len(rows)}, expected 0 to "
+            f"{len(rows) - 1}. Ask for one of these."
+        )
+    return rows[row]
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -204,7 +204,7 @@ class Folds:
         sets = [*self._settings(name, seed), f"train.seed={seed}"]
         done = folder / f"{run.name}.json"
         record = {"store": store.facts.fingerprint, "preset": self.asked.preset, "sets": sets}
-        if done.exists() and read_json(done) != record:
+        if done.exists() and _meant(read_json(done)) != _meant(record):
             raise RunError(
                 f"{run}: an ANT-GAN of other settings or another store. Give those that it was "
                 "begun with, or another folder."
@@ -222,7 +222,7 @@ class Folds:
         return run
 
     def _settings(self, name: str, seed: int) -> list[str]:
-        """Settings as words: those of the run that was given, then those of `asked`."""
+        """Settings as words: those of the run that was given but its seed, then `asked`'s."""
         run = self._given(name, seed)
         if run is None:
             return list(self.asked.sets)
@@ -231,7 +231,7 @@ class Folds:
             f"{part}.{key}": value
             for part in ("method", "train")
             for key, value in settings[part].items()
-            if key not in ("device", "threads")
+            if key not in ("device", "threads", "seed")
         }
         return [*words(found), *self.asked.sets]
 
@@ -244,6 +244,11 @@ class Folds:
             ]
         own = Store.open(record["store"])
         return [f"{run}: {problem}" for problem in differences(own, self.store)]
+
+
+def _meant(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the record of a training comes to: of settings that stand twice the last one counts."""
+    return {**record, "sets": dict(word.split("=", 1) for word in record["sets"])}
 
 
 def store_of(runs: Runs, store: Path | None) -> Store:

@@ -1,11 +1,16 @@
 """Analyses of what healed slices are good for: ANT-GAN's Tables V, VI and VII as studies.
 
 With more than one fold the runs that a study trained tell the settings, and each fold trains an
-ANT-GAN of its own without its test patients; with one fold they serve as they are.
+ANT-GAN of its own without its test patients; with one fold they serve as they are. Seeds keep their
+numbers where one failed, so that it can be done later beside what is finished.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
+from scansmith.scan import RunError
 from scansmith.settings import Section, number
 from scansmith.studies import healed_channel, lesion_classification
 from scansmith.studies.analysis_kinds import Job, Told
@@ -38,23 +43,25 @@ class ClassificationOptions(Section):
 
 def channel(job: Job) -> Told:
     """Dice of segmenters with and without a channel of the healed slice."""
+    runs, seeds = _in_common(job)
     found = healed_channel.study(
-        job.runs,
+        runs,
         job.out / KEPT,
-        cross_validation=_folds(job),
+        cross_validation=_folds(job, seeds),
         asked=job.options.segmenters,
         store=job.store.path,
     )
     rows = {arm: told["dice"] for arm, told in found["arms"].items()}
-    return Told(found, healed_channel.as_markdown(found), rows)
+    return Told(found, healed_channel.as_markdown(found), rows, problems=_left_out(job, seeds))
 
 
 def classification(job: Job) -> Told:
     """Precision and recall of classifiers with a channel of the healed slice, and with fakes."""
+    runs, seeds = _in_common(job)
     found = lesion_classification.study(
-        job.runs,
+        runs,
         job.out / KEPT,
-        cross_validation=_folds(job),
+        cross_validation=_folds(job, seeds),
         asked=job.options.classifiers,
         store=job.store.path,
         questions=job.options.questions,
@@ -64,10 +71,42 @@ def classification(job: Job) -> Told:
         for question in job.options.questions
         for arm, told in found[question]["arms"].items()
     }
-    return Told(found, as_markdown(found), rows)
+    return Told(found, as_markdown(found), rows, problems=_left_out(job, seeds))
 
 
-def _folds(job: Job) -> CrossValidation:
-    seeds = tuple(range(min(len(runs) for runs in job.runs.values())))
+def _in_common(job: Job) -> tuple[dict[str, list[Path]], tuple[int, ...]]:
+    """The seeds under which every generator was trained, and each one's runs in their order.
+
+    Raises:
+        RunError: there is no such seed.
+    """
+    runs = job.by_seed
+    first, *others = runs.values()
+    seeds = tuple(seed for seed in first if all(seed in other for other in others))
+    if not seeds:
+        there = "; ".join(f"{name} {_listed(found)}" for name, found in runs.items())
+        raise RunError(
+            f"generators: found trainings under the seeds {there}, expected one seed that all of "
+            "them have. Give the command again, which trains what failed, or ask for more seeds."
+        )
+    return {name: [found[seed] for seed in seeds] for name, found in runs.items()}, seeds
+
+
+def _left_out(job: Job, seeds: tuple[int, ...]) -> tuple[str, ...]:
+    """A line about seeds that only some generators have; why they failed is told elsewhere."""
+    others = {seed for found in job.by_seed.values() for seed in found} - {*seeds}
+    if not others:
+        return ()
+    return (
+        f"seeds {_listed(sorted(others))}: left out of the tables, which compare all generators "
+        "under the same seeds. The same command goes on with them.",
+    )
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
+def _folds(job: Job, seeds: tuple[int, ...]) -> CrossValidation:
     options = job.options
     return CrossValidation(folds=options.folds, shared_gan=options.shared_gan, seeds=seeds)

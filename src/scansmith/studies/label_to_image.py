@@ -3,15 +3,21 @@
     python -m scansmith.studies.label_to_image STORE --out DIR NAME=RUN[,RUN...] ...
 
 Every labelled test slice is made anew from its label map; each scan counts once. A control without
-a network fills each structure with its mean of the training split and adds its spread as noise. The
-Frechet distance is that of radiomics-like features between the made and the real test slices, set
-beside the distance between two halves of the real patients.
+a network fills each structure with its mean of the training split and adds its spread as noise.
+
+Frechet distances are of radiomics-like features. That of all made and all real test slices compares
+the rows of the table with each other, and with nothing else: few samples lie further apart than
+many. Whether made slices are as near to real ones as real patients are to each other is seen from
+halves of the patients, each against the other half's real slices or what was made of them, of
+equally many patients and slices (see `evaluate.spread.compare`).
+
+The study is of slices of one modality, whose intensities have limits: without them neither PSNR nor
+SSIM has a data range.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,12 +31,45 @@ from scansmith.evaluate import fidelity
 from scansmith.evaluate.distance import frechet_distance, standardised
 from scansmith.evaluate.features import case_features
 from scansmith.evaluate.spread import compare
-from scansmith.scan import Batch, DataError
+from scansmith.scan import Batch, DataError, Problem
 from scansmith.studies.named import named_folders
-from scansmith.studies.tables import Slice, by_scan, cell, over_scans, slices_of, table
+from scansmith.studies.tables import (
+    Slice,
+    by_scan,
+    cell,
+    over_scans,
+    save_study,
+    slices_of,
+    table,
+)
 from scansmith.workflow import load_run
 
 CONTROL = "class means + noise"
+
+
+def network_range(store: Store) -> tuple[float, float]:
+    """The least and the greatest network value of the one modality that is made.
+
+    Raises:
+        DataError: the store is of volumes, of several modalities or without limits; all is named.
+    """
+    where, facts = str(store.path), store.facts
+    low, high = facts.codecs[0].low, facts.codecs[0].high
+    problems = []
+    if facts.dims != 2:
+        found = f"found volumes (dims {facts.dims}), expected slices (dims 2)"
+        problems.append(Problem(where, "dimensions", found, "Study a method that makes slices"))
+    if len(facts.modalities) != 1:
+        found = f"found {len(facts.modalities)} modalities ({', '.join(facts.modalities)})"
+        remedy = "Prepare a store of one (data.modality)"
+        problems.append(Problem(where, "modality", f"{found}, expected 1", remedy))
+    if low is None or high is None:
+        found = f"intensities from {low} to {high}, expected two limits, which PSNR and SSIM need"
+        remedy = "Prepare a store with limits (data.intensity: window or minmax)"
+        problems.append(Problem(where, "intensity", found, remedy))
+    if problems or low is None or high is None:
+        raise DataError(problems)
+    return low, high
 
 
 def labelled_slices(store: Store, split: str) -> list[Slice]:
@@ -88,23 +127,39 @@ def distance(real: dict[str, np.ndarray], made: dict[str, np.ndarray]) -> dict[s
     return compare(real, made, frechet, np.random.default_rng(0))
 
 
+def measured(one: Slice, made: np.ndarray, window: tuple[float, float]) -> dict[str, float]:
+    """How near one made slice comes to the real one, both in network range, `window`."""
+    black, data_range = window[0], window[1] - window[0]
+    similarity = fidelity.ssim_map(one.image, made, data_range, black=black)
+    return {
+        "psnr": fidelity.psnr(one.image, made, data_range),
+        "ssim": fidelity.mean_of_map(similarity),
+        "ssim inside": fidelity.mean_of_map(similarity, one.inside),
+        "mae": fidelity.mae(one.image, made),
+        "mae inside": fidelity.mae(one.image, made, one.inside),
+        "mse": fidelity.mse(one.image, made),
+    }
+
+
 def study(store: Store, runs: dict[str, list[Path]]) -> dict[str, Any]:
-    """All measures of the control and the runs; see the head of this file."""
+    """All measures of the control and the runs; see the head of this file.
+
+    Raises:
+        DataError: not a store of slices that this can measure, or too few of them.
+    """
+    window = network_range(store)
     training, test = labelled_slices(store, "train"), labelled_slices(store, "test")
     if not training or not test:
         raise DataError(
             f"{store.path}: {len(training)} labelled slices to learn from and {len(test)} to be "
             "tested on, expected some of both. Choose other structures or another split."
         )
-    codec = store.facts.codecs[0]
-    window = (codec.low or 0.0, codec.high or 1.0)
-    data_range = window[1] - window[0]
     real_features = features(test, [one.image for one in test], window)
     makers = {CONTROL: [class_means(training, len(store.facts.structures))]}
     makers |= {name: [maker(folder) for folder in folders] for name, folders in runs.items()}
     result: dict[str, Any] = {
         "store": store.facts.fingerprint,
-        "data_range": data_range,
+        "data_range": window[1] - window[0],
         "slices": {"train": len(training), "test": len(test)},
         "test patients": sorted({one.patient for one in test}),
         "made": {},
@@ -114,17 +169,7 @@ def study(store: Store, runs: dict[str, list[Path]]) -> dict[str, Any]:
         distances = []
         for make in seeds:
             images = [make(one) for one in test]
-            rows = [
-                {
-                    "psnr": fidelity.psnr(one.image, image, data_range),
-                    "ssim": fidelity.ssim(one.image, image, data_range),
-                    "ssim inside": fidelity.ssim(one.image, image, data_range, one.inside),
-                    "mae": fidelity.mae(one.image, image),
-                    "mae inside": fidelity.mae(one.image, image, one.inside),
-                    "mse": fidelity.mse(one.image, image),
-                }
-                for one, image in zip(test, images, strict=True)
-            ]
+            rows = [measured(one, image, window) for one, image in zip(test, images, strict=True)]
             scans.append(by_scan(test, rows))
             distances.append(distance(real_features, features(test, images, window)))
         result["made"][name] = over_scans(scans) | {"frechet": distances}
@@ -138,9 +183,7 @@ def as_markdown(result: dict[str, Any]) -> str:
     for name, found in result["made"].items():
         values = [d["value"] for d in found["frechet"]]
         far = "-" if None in values else f"{np.mean(values):.1f}"
-        rows.append([name, *(cell(found[measure]) for measure in names), far])
-    scale = result["made"][CONTROL]["frechet"][0].get("real_vs_real")
-    beside = f" Real against real: {scale['median']:.1f}." if scale else ""
+        rows.append([name, *(cell(found[m]) for m in names), far, matched(found["frechet"])])
     head = [
         "",
         "PSNR, dB",
@@ -149,27 +192,55 @@ def as_markdown(result: dict[str, Any]) -> str:
         "MAE",
         "MAE in structures",
         "MSE",
-        "Frechet",
+        "Frechet, all slices",
+        "Frechet, halves",
     ]
     text = (
         f"{result['slices']['test']} test slices of {len(result['test patients'])} patients, "
-        f"intensities over a range of {result['data_range']:g}.{beside}"
+        f"intensities over a range of {result['data_range']:g}. "
+        f"{scale_words(result['made'][CONTROL]['frechet'][0])}"
     )
     return "\n".join([text, "", *table(head, rows)]) + "\n"
 
 
+def matched(distances: Sequence[dict[str, Any]]) -> str:
+    """Real against made halves, mean over the seeds, with the verdicts: what may stand beside real
+    against real. "-" if there is none."""
+    found = [d["real_vs_synthetic"] for d in distances]
+    if None in found:
+        return "-"
+    words = ", ".join(dict.fromkeys(d["verdict"] for d in distances))
+    return f"{np.mean([d['median'] for d in found]):.1f} ({words})"
+
+
+def scale_words(distance: dict[str, Any]) -> str:
+    """What "Frechet, halves" has to be set beside, or why there is nothing."""
+    scale = distance["real_vs_real"]
+    if scale is None:
+        return f"No scale for the Frechet distances: {distance['reason']}."
+    low, high = scale["interval"]
+    return (
+        f"Halves of the patients, real against real: {scale['median']:.1f} ({low:.1f} to "
+        f"{high:.1f}); only the last column can be set beside it."
+    )
+
+
 def picture(store: Store, runs: dict[str, list[Path]], count: int = 8) -> np.ndarray:
-    """Test slices side by side, uint8: labels, each run, real."""
+    """Test slices side by side, uint8: labels, each run, real; black and white are the limits of
+    the intensities.
+
+    Raises:
+        DataError: see `network_range`.
+    """
+    low, high = network_range(store)
     test = labelled_slices(store, "test")
     chosen = [test[i] for i in np.linspace(0, len(test) - 1, min(count, len(test))).astype(int)]
     makers = [maker(folders[0]) for folders in runs.values()]
     structures = len(store.facts.structures)
-    rows = [
-        np.concatenate(
-            [one.labels / (structures - 1), *(make(one) for make in makers), one.image], 1
-        )
-        for one in chosen
-    ]
+    rows = []
+    for one in chosen:
+        tiles = [(image - low) / (high - low) for image in (*(m(one) for m in makers), one.image)]
+        rows.append(np.concatenate([one.labels / (structures - 1), *tiles], 1))
     return np.uint8(255 * np.concatenate(rows).clip(0, 1))  # type: ignore[return-value]
 
 
@@ -183,9 +254,7 @@ def main(words: Sequence[str] | None = None) -> None:
     runs = named_folders(given.runs)
     store = Store.open(given.store)
     result = study(store, runs)
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "study.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    (given.out / "study.md").write_text(as_markdown(result), encoding="utf-8")
+    save_study(given.out, result, as_markdown(result))
     Image.fromarray(picture(store, runs)).save(given.out / "study.png")
     print(as_markdown(result))
 

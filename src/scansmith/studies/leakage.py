@@ -17,8 +17,8 @@ from typing import Any
 
 from scansmith.data.layouts import find_layout
 from scansmith.data.store import Store
-from scansmith.scan import DataError
-from scansmith.synthesize.provenance import Row, read_rows
+from scansmith.scan import CaseFiles, DataError
+from scansmith.synthesize.provenance import Row, read_rows, row_of, rows_by_file
 from scansmith.workflow import load_run
 
 ROWS = "provenance.jsonl"
@@ -31,7 +31,7 @@ class Cleared:
     """A synthetic set that a study may learn from.
 
     Attributes:
-        cases: how many it has.
+        cases: how many it has, as they were made: slices of a case in files of their own are one.
         learned: patients that its generator learned from.
         drawn: patients that its cases were drawn from, whose lesions they hold, or whose names
             they have.
@@ -58,8 +58,8 @@ def check_leakage(
         held_out: the patients that are tested on; None: the test split of `store`.
         runs: folders of the runs that made it, where they learned from another store than this.
         learned: patients of the store that its generator learned from, on the word of who made
-            it; `[NOBODY]` where it learned from none of them. Needed for sets that were made by other
-            programs.
+            it; `[NOBODY]` where it learned from none of them. Needed for sets that other programs
+            made.
     Raises:
         DataError: a held-out patient had a part in it, it cannot be told, or `learned` names
             somebody whom the data do not have.
@@ -78,15 +78,17 @@ def check_leakage(
         _check_word(synthetic, learners, {*patients.values(), *store.left_out})
     drawn = {row["case"]: {patients.get(n, n) for n in _named(row)} for row in rows}
     namesakes: dict[str, set[str]] = {}
+    untold: list[str] = []
     if learned is not None:
         there = find_layout(synthetic).cases
+        untold = _untold(synthetic, there, rows)
         namesakes = {c.case: {patients.get(n, n) for n in (c.case, c.patient)} for c in there}
     problems = _leaks(learners, drawn, namesakes, set(held_out))
     if problems:
         raise DataError("\n".join(f"{synthetic}: {problem}" for problem in problems))
     everybody = frozenset[str]().union(*drawn.values(), *namesakes.values())
-    cases = len(drawn.keys() | namesakes.keys())
-    return Cleared(cases, frozenset(learners), everybody & frozenset(patients.values()))
+    drawn_from = everybody & frozenset(patients.values())
+    return Cleared(len(drawn) + len(untold), frozenset(learners), drawn_from)
 
 
 def _leaks(
@@ -145,8 +147,7 @@ def _check_rows(synthetic: Path, rows: Sequence[Row]) -> None:
             f"{synthetic}: found no {ROWS}, expected one that says where each case comes from. "
             f"{remedy}"
         )
-    there = {case.case for case in find_layout(synthetic).cases}
-    if untold := sorted(there - {row["case"] for row in rows}):
+    if untold := _untold(synthetic, find_layout(synthetic).cases, rows):
         raise DataError(
             f"{synthetic}: found {len(untold)} case(s) without a row in {ROWS}, {untold[0]} among "
             f"them, expected a row for each. Take them out, or make the set again. {remedy}"
@@ -156,6 +157,20 @@ def _check_rows(synthetic: Path, rows: Sequence[Row]) -> None:
             f"{synthetic}: found {len(silent)} row(s) of {ROWS} that name no source case, "
             f"{silent[0]} among them, expected one in each. {remedy}"
         )
+
+
+def _untold(synthetic: Path, there: Sequence[CaseFiles], rows: Sequence[Row]) -> list[str]:
+    """Cases, as readers name them, of which no row tells: none has their name or lists their files.
+
+    Some layouts call a case otherwise than its row does: MM-WHS puts something before the name, and
+    each PNG slice is a case.
+    """
+    names, listed = {row["case"] for row in rows}, rows_by_file(rows)
+    return sorted(
+        case.case
+        for case in there
+        if case.case not in names and row_of(case, synthetic, listed) is None
+    )
 
 
 def _learners(

@@ -119,8 +119,10 @@ class Study:
         fold, seed = self.turn(repeat)
         by = arm.removesuffix(AUGMENTED).removeprefix(f"{REAL} + ")
         facts = {"arm": arm, "slices": self.asked.slices}
+        # Once a seed that had failed is there, other ANT-GANs take their turns: other cells.
+        whose = "" if by in (REAL, ALL) else f" seed{seed}"
         training = Training(
-            f"fakes {arm} repeat{repeat}",
+            f"fakes {arm} repeat{repeat}{whose}",
             fold,
             repeat,
             self.asked.fakes,

@@ -7,15 +7,15 @@ The registered multimodal paper's Table 1: one segmenter for each modality learn
 training slices and is shown the slices with lesions of the held-out patients and of the synthetic
 sets (made without a filter), each set by another lesion guidance. Told are the paper's error and
 Dice of label values, means over modalities; the Dice of the lesion as a whole in each modality; and
-its contrast there, the mean inside less the mean of the rest of the brain (0 to 1 is the range of a
-volume), which tells a lesion that was drawn from one that a segmenter guesses at. Each patient
-(each synthetic case, where nobody is known) counts once; sets under one name are put together.
+its contrast there, the mean inside less the mean of the brain round it (0 to 1 is the range of a
+volume: see `registration`), which tells a lesion that was drawn from one that a segmenter guesses
+at. Each patient (each synthetic case, where nobody is known) counts once; sets under one name are
+put together.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,7 +38,7 @@ from scansmith.scan import DataError
 from scansmith.settings import Section, load_settings
 from scansmith.studies.named import named_folders
 from scansmith.studies.registration import Options, Shown, real_slices, synthetic_slices
-from scansmith.studies.tables import cell, summary, table
+from scansmith.studies.tables import cell, save_study, summary, table
 
 REAL = "real"
 RIM = 3  # pixels
@@ -89,7 +89,11 @@ def segmenters(store: Store, asked: Asked, out: Path) -> list[Segmenter]:
                 seed=asked.seed,
                 numbers=asked.numbers,
                 run=out / "segmenters" / modality,
-                record={"store": store.facts.fingerprint, "modality": modality},
+                record={
+                    "store": store.facts.fingerprint,
+                    "modality": modality,
+                    "batch": asked.batch,
+                },
             )
         )
     return found
@@ -191,8 +195,7 @@ def main(words: Sequence[str] | None = None) -> None:
             for one in synthetic_slices(root, store, options, asked.least_lesion)
         ]
     result = study(sets, segmenters(store, asked, given.out), store, asked)
-    (given.out / "study.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    (given.out / "study.md").write_text(as_markdown(result), encoding="utf-8")
+    save_study(given.out, result, as_markdown(result))
     print(as_markdown(result))
 
 

@@ -47,13 +47,17 @@ class Makers:
         self._rounds: dict[str, list[Sequence[Case]]] = {}
 
     def samples(self, by: str, wanted: int) -> Labelled:
-        """So many synthetic samples or more, as long as `ROUNDS` rounds give them."""
+        """So many synthetic samples or more, as long as `ROUNDS` rounds give them.
+
+        Those of a set on disk are shuffled: who takes the first of many would else take those whose
+        names come first, which may be of one centre, under every seed the same.
+        """
         _, seen_as = told_apart(self.store.facts.structures)
         rounds = 1
         while True:
             found = labelled(self.cases(by, rounds), seen_as)
             if len(found) >= wanted or rounds >= ROUNDS:
-                return found
+                return self._shuffled(found) if by in self.spec.sets else found
             rounds = min(ROUNDS, max(rounds + 1, -(-wanted * rounds // max(len(found), 1))))
 
     def cases(self, by: str, rounds: int) -> list[Case]:
@@ -69,12 +73,18 @@ class Makers:
         patients = sorted({case.patient for case in self.real})
         return Maker.of(generator, run, self.store, patients)
 
+    def _shuffled(self, found: Labelled) -> Labelled:
+        """Samples in an order of this seed, the same for every arm."""
+        order = np.random.default_rng([self.seed, len(found)]).permutation(len(found))
+        return Labelled([found.images[n] for n in order], [found.labels[n] for n in order])
+
     def _round(self, by: str, turn: int) -> Sequence[Case]:
         """Round 0, 1, ... of one maker."""
         if by in self.spec.generators:
             maker = self.maker(by)
             with self.place.watched(f"{by}, seed {self.seed}, samples") as progress:
-                return maker.edited(1, self.seed, after=turn, progress=progress)
+                made = maker.edited(1, self.seed, after=turn, progress=progress)
+            return [recoded(case, maker.own, self.store) for case in made]
         if by in self.spec.sets:
             return [] if turn else self._on_disk(by)
         if by == COPIES:
@@ -123,10 +133,10 @@ class Makers:
 
         Each with the number that it has among those of all rounds.
         """
-        sources = Sources(self.store, self.seed)
+        sources = Sources(self.store, self.seed, from_healthy=False)
         for number in range(turn * len(sources), (turn + 1) * len(sources)):
             one = sources.take(number)
             patient = self.store.cases[one.case].patient
-            kept = [n for n, labels in enumerate(one.labels) if tells(self.store, labels)]
+            kept = [n for n, labels in enumerate(one.labels) if tells(self.store, one.case, labels)]
             numbers = tuple(one.first + n for n in kept)
             yield number, Case(one.case, patient, one.image[kept], one.labels[kept], numbers)

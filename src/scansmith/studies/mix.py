@@ -211,8 +211,9 @@ class Mix:
 
         The real ones of a smaller share are among those of a larger one with the same seed, and
         are of as few patients as can be.
-        Synthetic sets are taken a block of N after the other, since the first N hold one sample for
-        each real one when each was made that often.
+        Synthetic samples are taken a block of N after the other, since the first N hold one for
+        each real one when each was made that often. Who has them in another order, as a set on disk
+        has them by name, shuffles them before (`makers`).
         """
         return {source: self._chosen(source) for source in SOURCES}
 

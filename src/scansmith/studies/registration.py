@@ -7,14 +7,14 @@ Algorithm 1) and how much one tells of the other (mutual information in the brai
 measured in real cases of the store's held-out patients, and in these with one modality moved by
 1, 2 and 4 pixels: registered synthetic cases should stand with the real ones and not with the
 shifted ones. Modalities that are copies of each other agree best of all, so their mean absolute
-difference in the brain is told as well. Each patient (each synthetic case, where nobody is known)
-counts once.
+difference in the brain is told as well. 0 to 1 is the range of a volume: that of the scan that a
+synthetic case was drawn from, where its set says which. Each patient (each synthetic case, where
+nobody is known) counts once.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -35,8 +35,10 @@ from scansmith.io.scans import read_scan
 from scansmith.labels.table import LabelTable
 from scansmith.nets.structure_map import background_mask
 from scansmith.scan import DataError, Scan
+from scansmith.studies.leakage import ROWS
 from scansmith.studies.named import named_folders
-from scansmith.studies.tables import cell, summary, table
+from scansmith.studies.tables import cell, save_study, summary, table
+from scansmith.synthesize.provenance import read_rows
 
 SHIFTS = (0, 1, 2, 4)
 MEASURES = ("dice", "iou", "mi", "nmi", "difference")
@@ -91,7 +93,10 @@ def real_slices(store: Store, split: str, options: Options, lesion: int = 0) -> 
 
 
 def synthetic_slices(root: Path, store: Store, options: Options, lesion: int = 0) -> list[Shown]:
-    """Slices of a data set on disk, brought to 0..1 as the store's recipe does with raw scans.
+    """Slices of a data set on disk, brought to 0..1 as the store's scans are.
+
+    A case whose `provenance.jsonl` names a source in the store has that scan's range: by its own, a
+    slice would come out brighter than the same slice of a volume. Other cases have their own.
 
     Args:
         lesion: pixels of one that a slice shows at least.
@@ -107,22 +112,27 @@ def synthetic_slices(root: Path, store: Store, options: Options, lesion: int = 0
             f"{', '.join(store.facts.modalities)}. Give a set made by a run of this store."
         )
     found = []
+    sources = {str(row["case"]): str(row.get("source_case", "")) for row in read_rows(root / ROWS)}
     for files in dataset.cases:
         scan = oriented(read_scan(files))
-        shown = _slices_of(scan, store, dataset.table or store.table)
+        source = sources.get(files.case, "")
+        shown = _slices_of(scan, store, dataset.table or store.table, source)
         ill = [one for one in shown if (one.labels > 0).sum() >= lesion]
         found += _spread(ill, options)
     return found
 
 
-def _slices_of(scan: Scan, store: Store, table: LabelTable) -> Iterator[Shown]:
+def _slices_of(scan: Scan, store: Store, table: LabelTable, source: str) -> Iterator[Shown]:
     """The slices of a scan; its labels are values of `table`, which may number them anew."""
-    encoded = []
+    encoded, intensity = [], store.recipe.intensity
     for number, modality in enumerate(store.facts.modalities):
         raw = scan.image[scan.modalities.index(modality)].T
-        intensity, codec = store.recipe.intensity, store.facts.codecs[number]
-        if intensity.scope == "case":
+        if source in store.cases:
+            codec = store.codec(source, number)
+        elif intensity.scope == "case":
             codec = fit_codec(intensity, measure(raw, intensity), scan.case)
+        else:
+            codec = store.facts.codecs[number]
         encoded.append(codec.encode(raw))
     images = np.stack(encoded, axis=1)
     if scan.labels is None:
@@ -231,9 +241,7 @@ def main(words: Sequence[str] | None = None) -> None:
     for name, roots in named_folders(given.sets).items():
         sets[name] = [one for root in roots for one in synthetic_slices(root, store, options)]
     result = study(sets, options)
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "study.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    (given.out / "study.md").write_text(as_markdown(result), encoding="utf-8")
+    save_study(given.out, result, as_markdown(result))
     Image.fromarray(picture(sets, options)).save(given.out / "study.png")
     print(as_markdown(result))
 

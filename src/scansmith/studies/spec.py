@@ -26,14 +26,16 @@ Studies that come with the project are in `studies/papers`, named PAPER/ITEM.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import Field, model_validator
 
+from scansmith.data.draws import ANY
 from scansmith.evaluate.segmentation import SegmenterNumbers
+from scansmith.labels.table import is_context
 from scansmith.scan import SettingsError
 from scansmith.settings import Augmentation, Section, number, read_model, read_yaml
 from scansmith.studies.mix import Plan
@@ -166,7 +168,9 @@ class Spec(Study):
         (), "structures whose mean Dice decides; empty: all of them, however easy"
     )
     lesion: tuple[str, ...] = number(
-        (), "structures that copy-paste copies and segmenters.lesion_share draws more often"
+        (),
+        "structures that copy-paste copies and segmenters.lesion_share draws more often; *: every "
+        "one that is labelled, but for `organ`",
     )
     organ: tuple[str, ...] = number((), "copy-paste: structures that these lie in")
     segmenters: Segmenters = Segmenters()
@@ -212,6 +216,26 @@ class Spec(Study):
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
+
+    def lesions(self, structures: Sequence[str]) -> tuple[str, ...]:
+        """`lesion` by name.
+
+        Args:
+            structures: of the data, the background first.
+        Raises:
+            SettingsError: "*" stands for none of them.
+        """
+        if ANY not in self.lesion:
+            return self.lesion
+        labelled = [name for name in structures[1:] if not is_context(name)]
+        found = tuple(name for name in labelled if name not in self.organ)
+        if not found:
+            raise SettingsError(
+                f"lesion: found {ANY}, every structure but the organ, of data that have "
+                f"{', '.join(labelled) or 'none'}: none is left but organ. Correct organ, or name "
+                "the structures that are copied."
+            )
+        return found
 
     @property
     def relative_steps(self) -> dict[str, float]:

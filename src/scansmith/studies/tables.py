@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scansmith.data.store import Store
 from scansmith.evaluate.spread import mean_of_patients
+from scansmith.io.atomic import write_bytes
+from scansmith.train.checkpoint import write_json
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,24 @@ def slices_of(
 def by_scan(
     slices: Sequence[Slice], rows: Sequence[dict[str, float]]
 ) -> dict[str, dict[str, float]]:
-    """Mean scores of each scan, "patient/case" -> measure -> value: a scan counts once."""
+    """Mean scores of each scan, "patient/case" -> measure -> value: a scan counts once.
+
+    A slice without a value (nan) is left out of its scan. An infinite one (the PSNR of a slice that
+    is right in every pixel) makes its scan's mean infinite, and `summary` leaves that scan out and
+    counts it: over its other slices it would be paired with other slices of the same scan.
+    """
     grouped: dict[str, list[dict[str, float]]] = {}
     for one, row in zip(slices, rows, strict=True):
         grouped.setdefault(f"{one.patient}/{one.case}", []).append(row)
     return {
-        case: {name: float(np.nanmean([row[name] for row in found])) for name in found[0]}
+        case: {name: _mean_of_known([row[name] for row in found]) for name in found[0]}
         for case, found in grouped.items()
     }
+
+
+def _mean_of_known(values: Sequence[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def over_scans(runs: Sequence[dict[str, dict[str, float]]]) -> dict[str, Any]:
@@ -72,11 +85,18 @@ def over_scans(runs: Sequence[dict[str, dict[str, float]]]) -> dict[str, Any]:
 def summary(
     rows: Sequence[dict[str, float]], patients: Sequence[str], seed: int = 0
 ) -> dict[str, Any]:
-    """Mean of each measure with its 95 % bootstrap interval over patients."""
-    return {
-        name: mean_of_patients([r[name] for r in rows], patients, np.random.default_rng(seed))
-        for name in rows[0]
-    }
+    """Mean of each measure with its 95 % bootstrap interval over patients.
+
+    Returns:
+        What `mean_of_patients` tells of each, and `infinite`: how many of those that it left out
+        have a value that no mean can hold. The others that it left out have none.
+    """
+    found = {}
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        told = mean_of_patients(values, patients, np.random.default_rng(seed))
+        found[name] = {**told, "infinite": int(np.isinf(values).sum())}
+    return found
 
 
 def plain(tree: Any) -> Any:
@@ -86,6 +106,16 @@ def plain(tree: Any) -> Any:
     if isinstance(tree, list | tuple):
         return [plain(value) for value in tree]
     return None if isinstance(tree, float) and not np.isfinite(tree) else tree
+
+
+def save_study(folder: Path, result: Mapping[str, Any], text: str) -> None:
+    """study.json and study.md of a study that is run by itself.
+
+    Raises:
+        RunError: they cannot be written.
+    """
+    write_json(folder / "study.json", plain(result))
+    write_bytes(folder / "study.md", text.encode())
 
 
 def data_line(told: Mapping[str, Any]) -> str:
@@ -99,15 +129,16 @@ def data_line(told: Mapping[str, Any]) -> str:
 
 
 def cell(found: Mapping[str, Any]) -> str:
-    """A mean and its interval as a table has them."""
+    """A mean, its interval and how many infinite values it leaves out, as a table has them."""
     if found["mean"] is None:
         return "-"
     digits = 3 if abs(found["mean"]) < 1 else 2
     text = f"{found['mean']:.{digits}f}"
-    if found.get("interval") is None:
-        return text
-    low, high = found["interval"]
-    return f"{text} ({low:.{digits}f} to {high:.{digits}f})"
+    if found.get("interval") is not None:
+        low, high = found["interval"]
+        text += f" ({low:.{digits}f} to {high:.{digits}f})"
+    without = found.get("infinite")
+    return f"{text}, {without} infinite left out" if without else text
 
 
 def signed(value: float) -> str:

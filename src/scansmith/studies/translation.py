@@ -12,7 +12,6 @@ measure, not to train.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import permutations
 from pathlib import Path
@@ -25,7 +24,7 @@ from scansmith.data.store import Store
 from scansmith.evaluate import fidelity
 from scansmith.scan import DataError
 from scansmith.studies.named import named_folders
-from scansmith.studies.tables import cell, summary, table
+from scansmith.studies.tables import cell, save_study, summary, table
 from scansmith.workflow import load_run
 
 Translate = Callable[[np.ndarray, int, int], np.ndarray]
@@ -150,9 +149,7 @@ def main(words: Sequence[str] | None = None) -> None:
     given = parser.parse_args(words)
     runs = named_folders(given.runs)
     result = study(runs, given.slices)
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "study.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    (given.out / "study.md").write_text(as_markdown(result), encoding="utf-8")
+    save_study(given.out, result, as_markdown(result))
     print(as_markdown(result))
 
 

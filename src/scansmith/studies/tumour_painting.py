@@ -18,7 +18,6 @@ tumours, painted where they were, is set beside their own.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,16 @@ from scansmith.methods.masks import feathered
 from scansmith.scan import Batch, DataError
 from scansmith.studies.contrast import Contrast, contrast_of, contrasts, fills, spread, textures
 from scansmith.studies.named import named_folders
-from scansmith.studies.tables import Slice, by_scan, cell, over_scans, slices_of, summary, table
+from scansmith.studies.tables import (
+    Slice,
+    by_scan,
+    cell,
+    over_scans,
+    save_study,
+    slices_of,
+    summary,
+    table,
+)
 from scansmith.workflow import load_run
 
 MEASURES = ("psnr", "ssim", "mae", "bias", "sd_ratio")
@@ -83,7 +91,14 @@ def scores(one: Slice, made: np.ndarray, lesion: int, data_range: float) -> dict
 
 
 def insertions(store: Store, organ: int, lesion: int, count: int, least_pixels: int) -> list[Slice]:
-    """Test slices without tumour, with a new tumour in their labels (the image is untouched)."""
+    """Test slices without tumour, with a new tumour in their labels (the image is untouched).
+
+    A slice that holds none, however small, is passed over.
+
+    Raises:
+        DataError: no slice is left, or no training tumour has the size to start from.
+    """
+    sizes_mm3 = (2.5 * least_pixels, 1000.0)
     bank = LesionBank(
         [
             cut
@@ -92,26 +107,43 @@ def insertions(store: Store, organ: int, lesion: int, count: int, least_pixels: 
         ],
         store.table.structures,
     )
+    bank.of_size(*sizes_mm3)
     free = slices_of(
         store,
         "test",
         lambda label: (label == organ).sum() >= 40 * least_pixels and not (label == lesion).any(),
     )
     chosen = [free[i] for i in np.linspace(0, len(free) - 1, min(count, len(free))).astype(int)]
+    why = DataError(
+        f"{store.path}: no test slice without tumour shows enough of the "
+        f"{store.table.structures[organ]} to paint one in. Give scans with such slices, or prepare "
+        "with another split."
+    )
     edited = []
     for number, one in enumerate(chosen):
         rng = np.random.default_rng([0, number])
-        labels, _ = edit_labels(
-            one.labels, (1.0, 1.0), kind="place", lesion=(lesion,), organ=(organ,),
-            bank=bank, rng=rng, lesions=(1, 1), sizes_mm3=(2.5 * least_pixels, 1000.0),
-        )  # fmt: skip
+        try:
+            labels, _ = edit_labels(
+                one.labels, (1.0, 1.0), kind="place", lesion=(lesion,), organ=(organ,),
+                bank=bank, rng=rng, lesions=(1, 1), sizes_mm3=sizes_mm3,
+            )  # fmt: skip
+        except DataError as error:
+            why = error
+            continue
         edited.append(Slice(one.case, one.patient, one.image, labels))
+    if not edited:
+        raise why
     return edited
 
 
 @dataclass(frozen=True)
 class Ground:
-    """One store to be tested on: its slices and what its tumours look like."""
+    """One store to be tested on: its slices and what its tumours look like.
+
+    Attributes:
+        free: slices without tumour, with a new one in their labels; or none.
+        problem: why there are none.
+    """
 
     store: Store
     organ: int
@@ -120,6 +152,7 @@ class Ground:
     test: list[Slice]
     free: list[Slice]
     contrast: Contrast
+    problem: str
 
     @staticmethod
     def of(path: Path, least_pixels: int) -> Ground:
@@ -137,9 +170,13 @@ class Ground:
                 f"{path}: no test slice shows {least_pixels} pixels of tumour, expected one at "
                 "least. Ask for fewer (least_pixels), or prepare with another split."
             )
-        free = insertions(store, organ, lesion, 45, least_pixels)
         contrast = contrast_of(training, organ, lesion)
-        return Ground(store, organ, lesion, training, test, free, contrast)
+        free, problem = list[Slice](), ""
+        try:
+            free = insertions(store, organ, lesion, 45, least_pixels)
+        except DataError as error:
+            problem = f"tumours painted into slices without any: {error}"
+        return Ground(store, organ, lesion, training, test, free, contrast, problem)
 
     def score(self, paint: Callable[[Slice], np.ndarray]) -> dict[str, dict[str, float]]:
         """Mean scores of each test scan, by patient and case: a scan counts once."""
@@ -149,7 +186,11 @@ class Ground:
 
 
 def study(runs: dict[str, list[Path]], least_pixels: int = 8) -> dict[str, Any]:
-    """All measures of all baselines and runs; see the head of this file."""
+    """All measures of all baselines and runs; see the head of this file.
+
+    Returns:
+        "problems" among them: why no tumour was painted into slices without any, if so.
+    """
     home = {run: load_run(run).store for folders in runs.values() for run in folders}
     grounds = {path: Ground.of(path, least_pixels) for path in dict.fromkeys(home.values())}
     gathered: dict[str, list[dict[str, dict[str, float]]]] = {}
@@ -187,8 +228,9 @@ def study(runs: dict[str, list[Path]], least_pixels: int = 8) -> dict[str, Any]:
         "better than": {
             other: differences(gathered[first], gathered[other]) for other in runs if other != first
         },
-        "inserted": {name: spread(found) for name, found in inserted.items()},
+        "inserted": {name: spread(found) for name, found in inserted.items() if found},
         "texture": {name: over_scans(found) for name, found in large.items() if any(found)},
+        "problems": [ground.problem for ground in tested.values() if ground.problem],
     }
 
 
@@ -259,12 +301,11 @@ def main(words: Sequence[str] | None = None) -> None:
     given = parser.parse_args(words)
     runs = named_folders(given.runs)
     result = study(runs, given.least_pixels)
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "study.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    (given.out / "study.md").write_text(as_markdown(result), encoding="utf-8")
+    text = as_markdown(result) + "".join(f"\nNot done: {line}\n" for line in result["problems"])
+    save_study(given.out, result, text)
     pictured = picture(runs, given.least_pixels)
     Image.fromarray(pictured).save(given.out / "study.png")
-    print(as_markdown(result))
+    print(text)
 
 
 if __name__ == "__main__":

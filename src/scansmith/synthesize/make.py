@@ -52,7 +52,7 @@ def synthesize(
             folders into one and run any of them there with `resume`.
         task: what to make, for methods that have several tasks; "": their first.
         edit: change the labels as the method's recipe says. Without, each case is a paired
-            reconstruction of a source case, under that case's name.
+            reconstruction of a source case, under that case's name and of its patient.
         split: patients whose cases are taken. The default keeps held-out patients out.
         lesions: fewest and most new lesions of a case, for methods that place lesions.
         from_healthy: place lesions in cases without one, if there are three or more.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scansmith.labels.table import LabelTable
+from scansmith.scan import CaseFiles
 
 Row = dict[str, Any]
 _KEPT = 0.001  # of the voxels: some may be equal by chance
@@ -26,7 +27,8 @@ before drawing; `provenance.jsonl` says how.""",
 `provenance.jsonl` says how.""",
     "keep": """The method made image and labels from source images; labels say what it changed.""",
     "none": """Labels are those of the source cases, unchanged: each case is a reconstruction of
-one real case and is called like it. Keep it on the same side of a split as that case's patient.""",
+one real case, is called like it, and is of its patient (`patients.json` says who that is where the
+name does not). Keep it on the same side of a split as that patient.""",
 }
 
 
@@ -80,6 +82,25 @@ def read_rows(path: Path) -> list[Row]:
         if isinstance(row, dict) and {"case", "number", "files"} <= row.keys():
             rows.append(row)
     return rows
+
+
+def rows_by_file(rows: Sequence[Row]) -> dict[str, Row]:
+    """Each file that rows list, by its path in the data set -> its row."""
+    return {name: row for row in rows for name in row["files"]}
+
+
+def row_of(case: CaseFiles, root: Path, listed: Mapping[str, Row]) -> Row | None:
+    """The row of a case as a reader finds it, which some layouts call otherwise than its row.
+
+    Args:
+        root: the data set's folder.
+        listed: from `rows_by_file`.
+    Returns:
+        None unless one row lists all files of the case.
+    """
+    paths = [*case.images.values(), *([] if case.labels is None else [case.labels])]
+    found = [listed.get(path.relative_to(root).as_posix()) for path in paths]
+    return found[0] if found and all(row is found[0] for row in found) else None
 
 
 def append_row(path: Path, row: Row) -> None:

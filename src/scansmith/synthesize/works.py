@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from scansmith.data.layouts import LAYOUTS
 from scansmith.data.store import Store
 from scansmith.data.write import open_writer
 from scansmith.labels.table import LabelTable
@@ -24,7 +25,15 @@ from scansmith.methods.base import Made, Method
 from scansmith.scan import Batch, RunError, Scan, SettingsError
 from scansmith.synthesize.folder import Folder
 from scansmith.synthesize.order import Order
-from scansmith.synthesize.provenance import Origin, Row, data_card, mark, write_sidecar
+from scansmith.synthesize.provenance import (
+    Origin,
+    Row,
+    data_card,
+    mark,
+    row_of,
+    rows_by_file,
+    write_sidecar,
+)
 from scansmith.synthesize.source import Source, Sources, chance
 from scansmith.workflow import versions
 
@@ -196,16 +205,20 @@ class Works:
         return f"synth_{source.number:06}" + ("_000" if single else "")
 
     def as_written(self, scan: Scan) -> Scan:
-        """The scan in the values of the written table, marked as synthetic."""
+        """The scan in the values of the written table, marked as synthetic.
+
+        A reconstruction is of the patient whose scan it reconstructs, all others are of nobody.
+        """
         assert scan.labels is not None
         labels = scan.labels
         if self.table.values != self.store.table.written.values:
             labels = self.store.table.written.encode(labels)
         notes = {**scan.notes, "description": mark(self.origin.method)}
-        return replace(scan, labels=labels, notes=notes, patient=scan.case)
+        patient = scan.case if self.order.edit else scan.patient
+        return replace(scan, labels=labels, notes=notes, patient=patient)
 
     def describe(self, folder: Folder, rows: list[Row]) -> None:
-        """dataset.json and the data card, for the cases that are there."""
+        """dataset.json, patients.json and the data card, for the cases that are there."""
         plan = folder.plan
         writer = open_writer(
             self.order.layout,
@@ -221,7 +234,29 @@ class Works:
                 f"{self.order.seed}. Made or changed by a program: no scan as it was taken.",
             }
         )
+        if patients := self.patients(folder, rows):
+            folder.put_text("patients.json", json.dumps(patients, indent=2, sort_keys=True) + "\n")
         folder.put_text("README.md", data_card(self.origin, plan, self.table, rows))
+
+    def patients(self, folder: Folder, rows: Sequence[Row]) -> dict[str, str]:
+        """Whose reconstructions are that a reader would not tell from their names.
+
+        It is worked out for all that lies there, whoever wrote it, since cases are written by
+        several threads and processes.
+
+        Returns:
+            case as readers of the layout name it -> patient.
+        """
+        if self.order.edit or not rows:
+            return {}
+        found = LAYOUTS[self.order.layout](folder.path)
+        listed, patients = rows_by_file(rows), dict[str, str]()
+        for files in found.cases if found else ():
+            row = row_of(files, folder.path, listed)
+            patient = files.patient if row is None else self.store.cases[row["source_case"]].patient
+            if patient != files.patient:
+                patients[files.case] = patient
+        return patients
 
 
 def share_kept(source: np.ndarray, made: np.ndarray) -> float:

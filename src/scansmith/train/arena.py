@@ -46,15 +46,9 @@ class Arena:
         self.sides = [self._side(player) for player in self.players]
         self.groups = list(game.pools)
         self.pools = [ImagePool(game.pools[group]) for group in self.groups]
-        self.averages = self._start_averages()
         self.critics_scene: Scene = {}
-        self._norms = {
-            module
-            for player in self.players
-            for network in player.moves
-            for module in network.modules()
-            if isinstance(module, _BatchNorm) and module.running_mean is not None
-        }
+        self._norms = {norm for player in self.players for norm in _norms_of(player)}
+        self.averages = self._start_averages()
         _refuse_shared_networks(self.players)
 
     def step(self, step: int, batch: Mapping[str, Batch], where: str) -> dict[str, float]:
@@ -156,8 +150,11 @@ class Arena:
         return named
 
     def progress(self, progress: Progress) -> Progress:
-        """With the number of samples in each pool."""
-        return progress.model_copy(update={"pools": tuple(len(p.slots) for p in self.pools)})
+        """With the number of samples in each pool, and the rates of the step."""
+        step = progress.step
+        rates = {p.name: float(p.rate(step)) for p in self.players if p.rate is not None and step}
+        pools = tuple(len(pool.slots) for pool in self.pools)
+        return progress.model_copy(update={"pools": pools, "rates": rates})
 
     def restore(self, tensors: Mapping[str, Tensor], progress: Progress, where: str) -> None:
         """Take over the state of a checkpoint.
@@ -262,7 +259,7 @@ class Arena:
             network.train()
             network.requires_grad_(True)
             for module in network.modules():
-                if isinstance(module, _BatchNorm) and module in self._norms:
+                if module in self._norms:
                     module.track_running_stats = True
 
     def _autocast(self) -> torch.autocast:
@@ -287,20 +284,40 @@ class Arena:
     def _start_averages(self) -> dict[str, Tensor]:
         if not self.settings.ema:
             return {}
-        moved = {id(p) for side in self.sides if not side.player.critic for p in side.parameters}
-        named = self.game.named_parameters()
-        return {name: p.detach().clone() for name, p in named if id(p) in moved}
+        moved = {id(t) for side in self.sides if not side.player.critic for t in _averaged(side)}
+        named = self._weights_and_statistics()
+        return {name: t.detach().clone() for name, t in named.items() if id(t) in moved}
+
+    def _weights_and_statistics(self) -> dict[str, Tensor]:
+        return {**dict(self.game.named_parameters()), **dict(self.game.named_buffers())}
 
     def _average(self, step: int) -> None:
-        """A running mean that forgets its start soon: TensorFlow's rule for the first steps."""
+        """A running mean that forgets its start soon: TensorFlow's rule for the first steps.
+
+        Batch norms' statistics go along: those of the last weights are not the averaged ones'.
+        Spectral norm's vectors do not: the singular value that they give of the averaged weights
+        was within .05 % of the true one.
+        """
         if not self.averages:
             return
         decay = min(self.settings.ema, (1 + step) / (10 + step))
-        weights = dict(self.game.named_parameters())
+        weights = self._weights_and_statistics()
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.averages.values()), [weights[n] for n in self.averages], 1 - decay
             )
+
+
+def _norms_of(player: Player) -> list[_BatchNorm]:
+    """The batch norms with running statistics that a player moves."""
+    modules = (module for network in player.moves for module in network.modules())
+    return [m for m in modules if isinstance(m, _BatchNorm) and m.running_mean is not None]
+
+
+def _averaged(side: Side) -> list[Tensor]:
+    """What averaging takes in of a generator: its weights, and its batch norms' statistics."""
+    statistics = [t for n in _norms_of(side.player) for t in (n.running_mean, n.running_var)]
+    return [*side.parameters, *(tensor for tensor in statistics if tensor is not None)]
 
 
 def _placed(samples: Batch, device: torch.device) -> Batch:

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +49,7 @@ class Progress(BaseModel):
     Attributes:
         seconds: time in training up to this step, over all sessions.
         running: for each logged value the decayed sum and the decayed count of its running mean.
+        rates: what the learning rate of each player that has a `rate` was multiplied by.
         pools: samples in each image pool.
         bytes, sha256: of the file of tensors.
     """
@@ -61,6 +62,7 @@ class Progress(BaseModel):
     running: dict[str, tuple[float, float]] = {}
     best: Best | None = None
     threads: int = Field(1, gt=0)
+    rates: dict[str, float] = {}
     pools: tuple[int, ...] = ()
     bytes: int = 0
     sha256: str = ""
@@ -153,8 +155,15 @@ def save(run: Path, kind: str, tensors: Mapping[str, Tensor], progress: Progress
 
 
 def prune(run: Path, kind: str, keep: int) -> None:
-    """Delete all but the newest `keep` checkpoints of a kind, and what dead processes left."""
-    for step in steps(run, kind)[:-keep]:
+    """Delete all but the newest `keep` checkpoints of a kind."""
+    keep_only(run, kind, steps(run, kind)[-keep:])
+
+
+def keep_only(run: Path, kind: str, wanted: Collection[int]) -> None:
+    """Delete the checkpoints of a kind but those of the `wanted` steps."""
+    for step in steps(run, kind):
+        if step in wanted:
+            continue
         path = run / FOLDER / f"{kind}_{step:08d}.json"
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)

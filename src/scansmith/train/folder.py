@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from scansmith.game import Player
 from scansmith.scan import RunError
 from scansmith.settings import TrainSettings
 from scansmith.train import checkpoint
 from scansmith.train.checkpoint import Progress
+
+STEPS = "settings.train.steps"
 
 MAY_DIFFER = (
     "versions.*",
@@ -24,14 +27,15 @@ MAY_DIFFER = (
     "command",
     "host",
     "loop.*",
-    "settings.train.steps",
+    STEPS,
     "settings.train.device",
     "settings.train.threads",
     "settings.train.keep",
 )
 """Parts of a record that do not decide what a step comes to; `.*` stands for all below.
 
-The store may have moved: its content is known by its fingerprint.
+The store may have moved: its content is known by its fingerprint. The number of steps decides
+where a player's learning rate follows it; then `open_run` compares the rates.
 """
 
 
@@ -79,15 +83,22 @@ def _lock(handle: int) -> None:
 
 
 def open_run(
-    run: Path, record: Mapping[str, Any], settings: TrainSettings, threads: int, resume: bool
+    run: Path,
+    record: Mapping[str, Any],
+    settings: TrainSettings,
+    threads: int,
+    resume: bool,
+    players: Sequence[Player] = (),
 ) -> Progress | None:
     """Take a folder for a training, and say where it goes on.
 
+    Args:
+        players: theirs are the rates that may follow the number of steps.
     Returns:
         The numbers of the last checkpoint; None: start from nothing.
     Raises:
         RunError: the folder holds a run and `resume` is off, or it holds another run, or one that
-            has gone further than `settings.steps`.
+            has gone further than `settings.steps`, or learned at other rates than these ask for.
     """
     new = {**_plain(record), "loop": {"format": checkpoint.FORMAT, "threads": threads}}
     path = run / "run.json"
@@ -126,9 +137,12 @@ def open_run(
             f"{run}: has been trained for {there[-1]} steps, found train.steps={settings.steps}. "
             "Set it to at least that number."
         )
+    start = checkpoint.load(run, "step", there[-1], "none/")[1] if there else None
+    if start is not None and start.step:
+        _refuse_other_rates(run, start, players, old, new)
     if old != new:
         checkpoint.write_json(path, new)
-    return checkpoint.load(run, "step", there[-1], "none/")[1] if there else None
+    return start
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -144,6 +158,34 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             )
             found.append(f"{name} was {was} and is now {now}")
     return found
+
+
+def _refuse_other_rates(
+    run: Path,
+    start: Progress,
+    players: Sequence[Player],
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+) -> None:
+    """Refuse other steps where a rate falls over all of them, and has begun to.
+
+    What was learned at the last step is compared; a checkpoint that does not say it, of an earlier
+    version, goes on with as many steps alone.
+    """
+    began, found = (dict(_leaves(record)).get(STEPS) for record in (old, new))
+    others = []
+    for player in players:
+        if player.rate is not None:
+            now = player.rate(start.step)
+            was = start.rates.get(player.name, now if began == found else None)
+            if was != now:
+                others.append(player.name)
+    if others:
+        raise RunError(
+            f"{run}: begun for {began} steps, found train.steps={found}, but the learning rate of "
+            f"{', '.join(others)} follows the number of steps and would have been another one at "
+            f"step {start.step}. Go on with train.steps={began}, or train anew in another folder."
+        )
 
 
 def _plain(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def fit(
     keep_freed_memory()
     device = choose_device(settings.device)
     with held(run), training_conditions(device, settings.threads) as threads:
-        start = open_run(run, record, settings, threads, resume)
+        start = open_run(run, record, settings, threads, resume, game.players())
         arena = Arena(game, settings, device, spacing_mm)
         if start is None:
             start = arena.progress(Progress(step=0, threads=threads))
@@ -77,6 +77,7 @@ def fit(
         else:
             tensors, start = checkpoint.load(run, "step", start.step)
             arena.restore(tensors, start, str(run))
+        start = _with_its_best(run, start)
         with Log(run, start.step) as log, Interrupt() as interrupt:
             if start.threads != threads and start.step > 0:
                 log.note(
@@ -146,6 +147,7 @@ class _Diary:
     ):
         self.run, self.settings, self.arena, self.log = run, settings, arena, log
         self.threads, self.best = threads, start.best
+        self.saved_best = _step_of(start.best)  # a kill takes training back to it
         self.running: dict[str, tuple[float, float]] = dict(start.running)
         self.began = time.monotonic() - start.seconds
         self.line = ""
@@ -182,7 +184,7 @@ class _Diary:
             self.best = Best(metric=metric, value=value, step=step)
             tensors = self.arena.tensors(only_weights=True)
             checkpoint.save(self.run, "best", tensors, self._progress(step))
-            checkpoint.prune(self.run, "best", 1)
+            checkpoint.keep_only(self.run, "best", {step, *self.saved_best})
 
     def picture(self, step: int, panels: Panels | None) -> None:
         """Save the sample grid and the loss curves of this step."""
@@ -199,6 +201,8 @@ class _Diary:
         self.log.sync()
         checkpoint.save(self.run, "step", self.arena.tensors(), self._progress(step))
         checkpoint.prune(self.run, "step", self.settings.keep)
+        self.saved_best = _step_of(self.best)
+        checkpoint.keep_only(self.run, "best", self.saved_best)
 
     def _progress(self, step: int) -> Progress:
         return self.arena.progress(
@@ -210,6 +214,22 @@ class _Diary:
                 threads=self.threads,
             )
         )
+
+
+def _with_its_best(run: Path, start: Progress) -> Progress:
+    """Where training starts, with the best checkpoint of its own past and no other in the folder.
+
+    Later ones are of steps that were lost and are done again, perhaps otherwise. Where the best of
+    its past is gone, the next validation is the best there is.
+    """
+    checkpoint.keep_only(run, "best", _step_of(start.best))
+    if checkpoint.steps(run, "best"):
+        return start
+    return start.model_copy(update={"best": None})
+
+
+def _step_of(best: Best | None) -> set[int]:
+    return set() if best is None else {best.step}
 
 
 def _due(step: int, every: int, settings: TrainSettings) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 from scansmith.train.checkpoint import write_atomic
 
 GAP, TITLE = 4, 18
+EMPTY = 24  # grey level where no sample is
 SMALLEST = 128  # pixels that a small sample is enlarged to, about
 MOST_SAMPLES, MOST_MODALITIES = 8, 4
 COLOURS = np.array(
@@ -58,7 +59,7 @@ def save_grid(panels: Mapping[str, Tensor], path: Path) -> None:
     height = max(tile.shape[0] for _, tiles in columns for tile in tiles)
     widths = [max(tile.shape[1] for tile in tiles) for _, tiles in columns]
     total = (samples * (height + GAP) + TITLE, sum(widths) + GAP * len(widths))
-    canvas = np.full((*total, 3), 24, dtype=np.uint8)
+    canvas = np.full((*total, 3), EMPTY, dtype=np.uint8)
     left = 0
     for (_, tiles), width in zip(columns, widths, strict=True):
         for row, tile in enumerate(tiles[:samples]):
@@ -72,6 +73,28 @@ def save_grid(panels: Mapping[str, Tensor], path: Path) -> None:
         pen.text((left + 2, 3), title[: width // 6], fill=(235, 235, 235), font=font)
         left += width + GAP
     write_atomic(path, lambda temporary: image.save(temporary, format="PNG"))
+
+
+def rows_of_grid(grid: np.ndarray) -> list[np.ndarray]:
+    """The samples of a grid that `save_grid` wrote, without the gap below each.
+
+    The file does not say how many there are. They are equally high with an empty gap below each, so
+    the greatest number with a gap wherever one has to be is theirs: more would cut a sample, and no
+    label and hardly an image is empty from left to right where it is cut.
+
+    Args:
+        grid: uint8 (h, w, 3), with its titles.
+    Returns:
+        uint8 (height, w, 3) each; none if this is no grid.
+    """
+    body = grid[TITLE:]
+    for count in range(MOST_SAMPLES, 0, -1):
+        if len(body) % count or len(body) // count <= GAP:
+            continue
+        rows = np.split(body, count)
+        if all((row[-GAP:] == EMPTY).all() for row in rows):
+            return [row[:-GAP] for row in rows]
+    return []
 
 
 def _columns(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scansmith.evaluate.reader_study.cases import choose, open_sets
+from scansmith.evaluate.reader_study.cases import TooFewPictures, choose, open_sets
 from scansmith.evaluate.reader_study.grid import (
     Shape,
     common_grid,
@@ -266,8 +266,7 @@ def test_slices_are_those_with_lesion_and_spread_over_it() -> None:
     bare = View("c", "c", np.zeros((1, 10, 4, 4)), None, (1.0,) * 3)
     assert spread_slices(bare, nothing, 1) == [5]
     assert spread_slices(bare, nothing, 2) == [3, 6]
-    with pytest.raises(DataError, match="6 of its slices can be shown, expected 7"):
-        spread_slices(case, lesion, 7)
+    assert spread_slices(case, lesion, 7) == [2, 3, 4, 5, 6, 7]  # all that show it
 
 
 def test_slices_that_are_not_axial_are_shown_head_up() -> None:
@@ -333,6 +332,29 @@ def test_more_slices_of_a_case_are_taken_only_when_cases_run_out(tmp_path: Path)
     slices = {(r["truth"], r["case"], r["slice"]) for r in record["cases"].values()}
     assert len(slices) == 18
     assert {number for _, _, number in slices} == {2, 4}  # those with tumour
+
+
+def test_a_case_shows_as_many_slices_as_it_has_and_others_more(tmp_path: Path) -> None:
+    """Tumours are in two slices of each case; the first of either side has it in all five."""
+    sides = {}
+    for side, seed in (("real", 0), ("synthetic", 50)):
+        cases = {f"{side}{n}": body(seed + n) for n in range(6)}
+        cases[f"{side}0"][1][6:8, 6:8] = 2
+        sides[side] = write_set(tmp_path / side, cases)
+    record = made((sides["real"], sides["synthetic"]), tmp_path / "study", 28, per_case=4)
+    rows = list(record["cases"].values())
+    assert len({(row["case"], row["slice"]) for row in rows}) == 28
+    shown = [row["case"] for row in rows]
+    for side in sides:  # 14 = 4 + 5 * 2
+        assert [shown.count(f"{side}{n}") for n in range(6)] == [4, 2, 2, 2, 2, 2]
+
+
+def test_what_a_side_lacks_is_counted_by_what_its_cases_can_show(tmp_path: Path) -> None:
+    sides = write_sides(tmp_path, count=6)
+    with pytest.raises(TooFewPictures, match="real set: 12 pictures of 6 patients") as told:
+        made(sides, tmp_path / "study", 26, per_case=5)
+    assert told.value.missing == {"real": 1, "synthetic": 1}
+    assert not (tmp_path / "study").exists()
 
 
 def test_what_readers_may_go_by_is_noted(tmp_path: Path) -> None:

@@ -68,8 +68,24 @@ def open_sets(real: Path, synthetic: Path, leave_out: Sequence[str]) -> dict[Tru
     }
 
 
+class TooFewPictures(DataError):
+    """A side cannot show what it is asked for.
+
+    Attributes:
+        missing: how many pictures each side lacks.
+    """
+
+    def __init__(self, problems: Sequence[Problem], missing: Mapping[Truth, int]) -> None:
+        super().__init__(problems)
+        self.missing = missing
+
+
 def choose(
-    sets: Mapping[Truth, DataSet], each: int, per_case: int, rng: np.random.Generator
+    sets: Mapping[Truth, DataSet],
+    each: int,
+    per_case: int,
+    rng: np.random.Generator,
+    slices: Mapping[tuple[Truth, str], int] | None = None,
 ) -> list[Chosen]:
     """Draw `each` pictures of either side: other patients before a second case of one, and other
     cases before a second slice of one.
@@ -77,37 +93,52 @@ def choose(
     Args:
         sets: from `open_sets`.
         per_case: so many slices of a case at most.
+        slices: side and case -> how many slices it can show, of cases that have been looked at;
+            others are taken to have `per_case`.
     Raises:
-        DataError: a side has too few cases of patients who are not needed by the other.
+        TooFewPictures: a side has too few cases of patients who are not needed by the other.
     """
+    seen = slices or {}
     by_patient = {side: _grouped(sets[side].cases) for side in SIDES}
     shared = sorted(by_patient["real"].keys() & by_patient["synthetic"].keys())
     own = {side: [p for p in by_patient[side] if p not in shared] for side in SIDES}
-    room = {side: sum(len(by_patient[side][p]) for p in own[side]) * per_case for side in SIDES}
+
+    def shows(side: Truth, files: CaseFiles) -> int:
+        return min(per_case, seen.get((side, files.case), per_case))
+
+    def pictures(side: Truth, patient: str) -> int:
+        return sum(shows(side, files) for files in by_patient[side][patient])
+
+    room = {side: sum(pictures(side, p) for p in own[side]) for side in SIDES}
     for patient in (shared[n] for n in rng.permutation(len(shared))):
         # To the side that has too little to show; if both have enough, or neither, to the one
         # with fewer patients.
         side = min(SIDES, key=lambda side: (room[side] >= each, len(own[side])))
         own[side].append(patient)
-        room[side] += len(by_patient[side][patient]) * per_case
-    short = [
+        room[side] += pictures(side, patient)
+    problems = [
         Problem(
             f"{side} set",
             "cases",
             f"{room[side]} pictures of {len(own[side])} patients can be shown ({len(shared)} "
             f"patients are in both sets and may stand on one side only), expected {each}",
-            "Add cases, ask for fewer, or take more slices of each case",
+            "Add cases, ask for fewer, or take more slices of each case, if they can show more",
         )
         for side in SIDES
         if room[side] < each
     ]
-    if short:
-        raise DataError(short)
+    if problems:
+        raise TooFewPictures(problems, {side: max(each - room[side], 0) for side in SIDES})
     found = []
     for side in SIDES:
         groups = {patient: by_patient[side][patient] for patient in own[side]}
         order = list(_in_turn(groups, rng))
-        units = [(p, files, rank) for rank in range(per_case) for p, files in order]
+        units = [
+            (p, files, rank)
+            for rank in range(per_case)
+            for p, files in order
+            if rank < shows(side, files)
+        ]
         found += [Chosen(side, files, p, rank) for p, files, rank in units[:each]]
     return found
 

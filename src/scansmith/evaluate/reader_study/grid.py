@@ -158,13 +158,15 @@ def fit_greys(
 
 
 def spread_slices(case: View, lesion: np.ndarray, count: int) -> list[int]:
-    """Numbers of `count` slices: evenly spread over those with lesion, else over the labelled ones,
-    else over the middle half; a single one is the one with most of it.
+    """Numbers of `count` slices, or of all that can be shown if they are fewer: evenly spread over
+    those with lesion, else over the labelled ones, else over the middle half; a single one is the
+    one with most of it.
 
     Args:
         lesion: bool (D, H, W).
-    Raises:
-        DataError: the case has fewer slices.
+        count: 1 or more.
+    Returns:
+        One at least.
     """
     depth = case.image.shape[1]
     amounts = np.zeros(depth)
@@ -179,10 +181,7 @@ def spread_slices(case: View, lesion: np.ndarray, count: int) -> list[int]:
     if count == 1:
         return [int(np.argmax(amounts))]
     numbers = np.flatnonzero(amounts)
-    if len(numbers) < count:
-        found = f"{len(numbers)} of its slices can be shown, expected {count}"
-        remedy = "Take fewer slices of each case, or leave it out"
-        raise DataError(Problem(case.case, "slices", found, remedy))
+    count = min(count, len(numbers))
     # The middles of equal parts, so that the first and the last slice with a speck are not taken.
     places = (np.arange(count) + 0.5) * len(numbers) / count
     return [int(n) for n in numbers[places.astype(int)]]

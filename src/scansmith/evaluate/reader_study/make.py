@@ -73,8 +73,9 @@ def make_study(
         What the key holds.
     Raises:
         SettingsError: too few cases, a place for the key where readers would find it.
-        DataError: the sets share no modality, have too few cases, or cases that cannot be read or
-            shown like the others (all named).
+        TooFewPictures: a side has too few cases, or too few slices of them.
+        DataError: the sets share no modality, or have cases that cannot be read or shown like the
+            others (all named).
         RunError: the folder or the key is there already, or cannot be written.
     """
     check_options(options)
@@ -83,10 +84,9 @@ def make_study(
     check_places(out, key)
     sets = open_sets(Path(real), Path(synthetic), options.leave_out)
     shared = _shared(sets, options)
-    rng = np.random.default_rng(options.seed)
-    chosen = choose(sets, options.cases // 2, options.per_case, rng)
     plan = _Plan(sets, shared, options, progress or (lambda done, total, text: None))
-    grid, greys = plan.look(chosen)
+    chosen = plan.choose()
+    grid, greys = plan.fit(chosen)
     digest = _digest(plan, chosen)
     # By the pictures too: with the seed alone, who knows one study's order knows the next one's.
     order = np.random.default_rng([options.seed, *digest])
@@ -124,18 +124,32 @@ class _Plan:
         progress: Progress,
     ):
         self.sets, self.shared, self.options = sets, shared, options
-        self.progress, self.done = progress, 0
+        self.progress, self.done, self.total = progress, 0, 0
+        self.shapes: dict[tuple[Truth, str], Shape] = {}
+        self.samples: dict[tuple[Truth, str], list[np.ndarray]] = {}
         self.slices: dict[tuple[Truth, str], list[int]] = {}
         self.lesions: dict[tuple[Truth, str], bool] = {}
         self.seen: dict[tuple[Truth, str], str] = {}
 
-    def look(self, chosen: Sequence[Chosen]) -> tuple[Common, list[Greys]]:
-        """The common grid and the greys; every case that does not fit is named."""
-        shapes, problems = [], []
-        samples: dict[str, list[np.ndarray]] = {m: [] for m in self.shared.modalities}
-        distinct = {(c.truth, c.files.case): c for c in chosen}
-        self.total = len(distinct) + len(chosen)
-        for place, one in distinct.items():
+    def choose(self) -> list[Chosen]:
+        """Draw, look at what was drawn, and draw again knowing how many slices it can show, until
+        all that is drawn was looked at: the slices of a case are known when it has been read."""
+        options = self.options
+        while True:
+            shows = {place: len(numbers) for place, numbers in self.slices.items()}
+            rng = np.random.default_rng(options.seed)
+            chosen = choose(self.sets, options.cases // 2, options.per_case, rng, shows)
+            drawn = {(c.truth, c.files.case): c for c in chosen}
+            unseen = {place: one for place, one in drawn.items() if place not in self.shapes}
+            if not unseen:
+                return chosen
+            self.total = len(self.shapes) + len(unseen) + len(chosen)
+            self._look(unseen)
+
+    def _look(self, unseen: Mapping[tuple[Truth, str], Chosen]) -> None:
+        """Read these cases; every one that cannot be shown is named."""
+        problems: list[Problem] = []
+        for place, one in unseen.items():
             try:
                 case = self._view(one)
                 self._note_slices(place, case)
@@ -144,15 +158,22 @@ class _Plan:
                 problems += [replace(p, where=f"{one.truth} set, {p.where}") for p in found]
                 continue
             name = f"{one.truth} set, {case.case}"
-            shapes.append(Shape(name, case.image.shape[1:], case.spacing_mm, case.axes))
+            self.shapes[place] = Shape(name, case.image.shape[1:], case.spacing_mm, case.axes)
             self.seen[place] = self._hash(place, case)
             if one.truth == "real":
-                for modality, image in zip(self.shared.modalities, case.image, strict=True):
-                    samples[modality].append(voxel_sample(image))
+                self.samples[place] = [voxel_sample(image) for image in case.image]
         if problems:
             raise DataError(problems)
-        greys = [fit_greys(m, samples[m], self.options.window) for m in self.shared.modalities]
-        return common_grid(shapes, self.options.dims), greys
+
+    def fit(self, chosen: Sequence[Chosen]) -> tuple[Common, list[Greys]]:
+        """The common grid and the greys; every case that does not fit is named."""
+        places = dict.fromkeys((c.truth, c.files.case) for c in chosen)
+        real = [self.samples[place] for place in places if place[0] == "real"]
+        greys = [
+            fit_greys(modality, [samples[n] for samples in real], self.options.window)
+            for n, modality in enumerate(self.shared.modalities)
+        ]
+        return common_grid([self.shapes[place] for place in places], self.options.dims), greys
 
     def pictures(
         self, chosen: Sequence[Chosen], grid: Common, greys: Sequence[Greys]
