@@ -288,7 +288,7 @@ def test_all_names_that_the_data_do_not_have_are_told_before_anything_is_trained
 
 def test_mirroring_ventricles_left_to_right_is_refused_before_anything_is_trained(hearts, tmp_path):
     spec, flips = str(hearts / "tiny.yaml"), ["augmentation.flips=1"]
-    with pytest.raises(SettingsError, match="flips: found axis 1, .* left ventricle"):
+    with pytest.raises(SettingsError, match=r"flips: found axis 1, .* left ventricle"):
         run_study(spec, hearts / "raw", tmp_path, seeds=(0,), segmenter_sets=flips)
     assert not (tmp_path / "generators").exists()
 
