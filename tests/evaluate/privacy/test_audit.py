@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+from importlib import import_module
 
+import nibabel as nib
 import numpy as np
 import pytest
 from scipy.ndimage import shift
@@ -12,7 +14,7 @@ from scansmith.data.phantom import make_phantom
 from scansmith.data.write import open_writer
 from scansmith.evaluate import audit
 from scansmith.evaluate.privacy import statistics
-from scansmith.evaluate.privacy.audit import measured, thinned
+from scansmith.evaluate.privacy.audit import audit_sets, measured, thinned
 from scansmith.evaluate.privacy.cases import Trace, lay_out, trace
 from scansmith.evaluate.privacy.lines import Sides, lines_of
 from scansmith.evaluate.privacy.neighbours import LEAST_DISTANCE
@@ -213,6 +215,31 @@ def test_flipped_copies_are_a_leak_even_among_few(folders, tmp_path):
     assert again == found
 
 
+def test_all_cases_that_cannot_be_read_are_told_with_their_set(tmp_path, monkeypatch):
+    """Broken are two synthetic cases, one training and one hold-out case, of five each."""
+    module = import_module(audit_sets.__module__)
+    rng = np.random.default_rng(0)
+
+    def random_set(name, broken):
+        writer = open_writer("nnunet", tmp_path / name, ("ct",), KNOWN["lits"])
+        for n in range(5):
+            image = rng.normal(0, 100, (1, 16, 16, 4)).astype(np.float32)
+            writer.write(Scan(f"{name}_{n}", image, np.eye(4), ("ct",), np.zeros(image.shape[1:])))
+        writer.close()
+        for n in broken:
+            (path,) = (tmp_path / name).rglob(f"{name}_{n}_0000.nii.gz")
+            nib.save(nib.Nifti1Image(np.full((16, 16, 4), np.nan), np.eye(4)), path)
+        return tmp_path / name
+
+    sets = random_set("s", (1, 3)), random_set("t", (4,)), random_set("h", (0,))
+    told = ["synthetic set, s_1", "synthetic set, s_3", "training set, t_4", "hold-out set, h_0"]
+    for sampled in (12, 2, 1):  # all are asked for their size; first and last; the first of each
+        monkeypatch.setattr(module, "_SAMPLED", sampled)
+        with pytest.raises(DataError) as error:
+            audit(*sets)
+        assert [problem.where for problem in error.value.problems] == told
+
+
 def test_patients_on_both_sides_are_refused(folders, slices, tmp_path):
     with pytest.raises(DataError, match=r"7 patients are in the training and in the hold-out set"):
         audit(folders["fresh"], folders["train"], folders["train"], tmp_path / "out")
@@ -266,7 +293,12 @@ def test_a_limit_that_no_set_exceeds_takes_nothing_away(limit):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("notes.json", '{"PatientName": "Jane Doe"}'), ("a.nrrd", "by DOE^JANE")]
+    ("name", "text"),
+    [
+        ("notes.json", '{"PatientName": "Jane Doe"}'),
+        ("notes.jsonl", '{"note": "by M\\u00fcller^J\\u00fcrgen"}'),
+        ("a.nrrd", "by DOE^JANE"),
+    ],
 )
 def test_a_name_in_a_file_is_a_leak(folders, tmp_path, name, text):
     synthetic = shutil.copytree(folders["fresh"], tmp_path / "named")

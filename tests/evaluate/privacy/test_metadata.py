@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import unicodedata
 
 import nibabel as nib
 import numpy as np
@@ -353,3 +354,110 @@ def test_what_is_not_what_its_name_says_is_not_read(tmp_path):
     told = [one["error"] for one in found["unread"]]
     assert told[0] == "named like DICOM, which it is not"
     assert all("link" in error for error in told[-2:])
+
+
+MUELLER = "M\u00fcller^J\u00fcrgen"
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl", ".yaml"])
+def test_escaped_letters_are_read_as_they_are_meant(tmp_path, ending):
+    text = json.dumps({"note": MUELLER})
+    assert "\\u00fc" in text  # as json.dumps writes it unless told otherwise
+    (tmp_path / f"a{ending}").write_text(text + "\n")
+    assert identified(tmp_path) == [MUELLER]
+
+
+def test_letters_that_yaml_and_xml_escape_are_read_as_they_are_meant(tmp_path):
+    (tmp_path / "a.yaml").write_text('note: "M\\xFCller^J\\xFCrgen, who is\\\n  \\ here"\n')
+    (tmp_path / "b.xml").write_text("<note>M&#252;ller^J&#252;rgen</note>")
+    (tmp_path / "c.html").write_text("<p>M&uuml;ller^J&uuml;rgen</p>")
+    assert identified(tmp_path) == [MUELLER] * 3
+
+
+def test_a_json_chunk_with_escaped_letters_is_read_as_it_is_meant(tmp_path):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Facts", json.dumps({"note": MUELLER}))
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png", pnginfo=text)
+    assert identified(tmp_path) == [MUELLER]
+
+
+def test_a_nifti_extension_of_json_is_read_as_it_is_meant(tmp_path):
+    image = nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4))
+    text = json.dumps({"note": MUELLER, "Patient's Name": "Jane"})
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(6, text.encode()))
+    nib.save(image, tmp_path / "a.nii.gz")
+    assert sorted(identified(tmp_path)) == ["Jane", MUELLER]
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl", ".yaml"])
+@pytest.mark.parametrize(
+    ("note", "named"),
+    [
+        ("line\nPatientID: 4711", ["4711"]),
+        ("PatientID: 4711", ["4711"]),
+        ("line\nDOE^JANE\tis here", ["DOE^JANE"]),
+        ("<PatientID>4711</PatientID>", ["4711"]),
+        ("line\nPatientID: not known", []),
+        ("C:\\nowhere\\u00fc", []),  # a path, of which a backslash is part
+    ],
+)
+def test_a_string_of_json_is_read_as_a_text_is(tmp_path, ending, note, named):
+    (tmp_path / f"a{ending}").write_text(json.dumps({"case": "c1", "list": [{"note": note}]}))
+    assert identified(tmp_path) == named
+
+
+def test_one_name_in_json_is_one_finding_and_a_broken_line_hides_none_behind_it(tmp_path):
+    lines = ['{"note": "DOE^JANE", "path": "C:\\\\scans\\\\a.dcm"}', '{"a": ', '"ROE^JOHN"']
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    found = scan_folder(tmp_path)
+    assert {(f["where"], f["text"]) for f in found["findings"]} == {
+        ("line 1", "DOE^JANE"),
+        ("line 1", "C:\\scans\\a.dcm"),
+        ("line 3", "ROE^JOHN"),
+    }
+    assert (found["identifying"], found["trace"]) == (2, 1)
+    assert [one["file"] for one in found["unread"]] == ["a.jsonl"]
+
+
+@pytest.mark.parametrize("ending", [".txt", ".json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NOWAK^\u0141UKASZ",
+        "\u017bAK^ANNA",
+        "\u00c7elik^Ay\u015fe",
+        "\u0418\u0412\u0410\u041d\u041e\u0412^\u0418\u0412\u0410\u041d",
+        "O\u2019NEIL^SHAUN",
+        "\u738b^\u5c0f\u660e",
+        "\u5c71\u7530^\u592a\u90ce",
+        "MU\u0308LLER^JO\u0308RG",
+    ],
+)
+def test_a_name_of_any_writing_is_a_name(tmp_path, ending, name):
+    (tmp_path / f"a{ending}").write_text(json.dumps(f"by {name}.", ensure_ascii=False), "utf-8")
+    assert identified(tmp_path) == [unicodedata.normalize("NFC", name)]
+
+
+def test_formulas_and_units_are_no_names(tmp_path):
+    text = "exp^X, m^K, \u03b1\u03b2^\u0393, kg^M, X^Y, Gy^2, \u0438\u043c^\u0418\u043c, 10^Bq"
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "b.json").write_text(json.dumps({"unit": text}))
+    assert scan_folder(tmp_path)["findings"] == []
+
+
+def test_names_of_real_cases_are_found_however_their_letters_are_written(tmp_path):
+    name = "pat 3 M\u00fcller"
+    (tmp_path / "provenance.jsonl").write_text(json.dumps({"source_case": name}) + "\n")
+    (tmp_path / "a.txt").write_text(f"of {name}", encoding="utf-8")
+    (tmp_path / unicodedata.normalize("NFD", f"{name}.csv")).write_text("x")  # as macOS does
+    for form in ("NFC", "NFD"):
+        found = scan_folder(tmp_path, [unicodedata.normalize(form, name)])["findings"]
+        assert [(f["kind"], f["text"]) for f in found] == [("real case", name)] * 3
+
+
+def test_half_a_character_can_be_written_down(tmp_path):
+    said = '{"PatientName": "Jane \\ud800", "\\ud800": "PatientID: 4711", "a": "DOE^JANE \\ud800"}'
+    (tmp_path / "a.json").write_text(said)
+    found = scan_folder(tmp_path)
+    assert [f["text"] for f in found["findings"]] == ["DOE^JANE", "4711", "Jane ?"]
+    assert json.dumps(found, ensure_ascii=False).encode()

@@ -114,8 +114,22 @@ def test_nothing_follows_where_training_and_holdout_patients_differ_as_groups(p)
     found = judged(lambda lines, tests, _: tests.update(p=p, p_train_unlike_holdout=0.009))
     assert found["verdict"] == "inconclusive"
     assert "differ as groups (p = 0.009)" in found["reasons"][0]
+    leaning = [reason for reason in found["reasons"] if "lean towards" in reason]
+    assert len(leaning) == (p == 0.001)
+    assert found["needed"] is None  # more patients of the same groups would not do
     equal = judged(lambda lines, tests, _: tests.update(p_train_unlike_holdout=0.01))
     assert equal["verdict"] == "pass"
+
+
+@pytest.mark.parametrize("p", [0.0025, 0.03])
+def test_a_leaning_where_the_groups_differ_is_not_called_too_little_for_a_leak(p):
+    found = judged(lambda lines, tests, _: tests.update(p=p, p_train_unlike_holdout=0.0005))
+    (reason,) = [one for one in found["reasons"] if "lean towards" in one]
+    assert reason == (
+        f"The synthetic cases lean towards the training patients (p = {p}). As these differ from "
+        "the hold-out patients as a group, that may come from the groups and not from training: it "
+        "is taken neither for a leak nor for a pass."
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,9 +145,26 @@ def test_copies_of_holdout_patients_are_inconclusive(name, verdict):
     found = judged(lambda lines, *_: lines[name]["copies"].update(holdout=2))
     assert found["verdict"] == verdict
     told = [
-        reason.startswith("2 synthetic cases are nearer to one hold") for reason in found["reasons"]
+        reason.startswith("2 of 40 synthetic cases") and "nearer to one hold-out patient" in reason
+        for reason in found["reasons"]
     ]
     assert told == [verdict == "inconclusive"]
+
+
+def test_copies_of_holdout_patients_are_counted_line_by_line():
+    """The same six cases by three lines are no 18; of the insides there are 7 in the 6 cases."""
+
+    def change(lines, *_):
+        for name in ("whole", "lesion", "inside", "features"):
+            lines[name].update(cases=6, compared=7 if name == "inside" else 6)
+            lines[name]["copies"].update(holdout=5 if name == "inside" else 6)
+
+    (reason,) = [one for one in judged(change)["reasons"] if "hold-out patient than" in one]
+    assert reason.startswith(
+        "6 of 6 synthetic cases (whole image), 6 of 6 synthetic cases (lesion) and 5 of 7 "
+        "synthetic lesions (lesion's inside) are nearer to one hold-out patient than strangers "
+        "ever are: "
+    )
 
 
 def test_a_file_that_could_not_be_read_keeps_the_set_from_a_pass():

@@ -226,13 +226,7 @@ def _layout(sets: Sets, shared: Shared, options: Options) -> Layout:
         from scansmith.evaluate.feature_network import load_feature_network
 
         network = load_feature_network(options.features).of_slices
-    views: list[list[View]] = [[], [], []]
-    for side in range(3):
-        count = len(sets.cases[side])
-        for number in np.unique(
-            np.linspace(0, count - 1, min(count, _SAMPLED)).round().astype(int)
-        ):
-            views[side].append(sets.read(shared, side, int(number)))
+    views = _sampled(sets, shared)
     real = views[1] + views[2]
     flat = [np.median([case.image.shape[1] for case in side]) == 1 for side in (real, views[0])]
     if flat[0] != flat[1]:
@@ -240,6 +234,35 @@ def _layout(sets: Sets, shared: Shared, options: Options) -> Layout:
         text = f"the real sets hold {words[0]}, the synthetic set {words[1]}"
         raise DataError(Problem("dimensions", "dimensions", text, "Compare slices with slices"))
     return lay_out(shared, real, views[0], network)
+
+
+def _sampled(sets: Sets, shared: Shared) -> list[list[View]]:
+    """Some cases of each side; where one cannot be read, all that cannot are told at once."""
+    views: list[list[View]] = [[], [], []]
+    try:
+        for side, cases in enumerate(sets.cases):
+            places = np.linspace(0, len(cases) - 1, min(len(cases), _SAMPLED)).round().astype(int)
+            views[side] = [sets.read(shared, side, int(number)) for number in np.unique(places)]
+    except DataError as error:
+        raise DataError(_unreadable(sets, shared) or str(error)) from error
+    return views
+
+
+def _unreadable(sets: Sets, shared: Shared) -> list[Problem]:
+    problems: list[Problem] = []
+    for side, cases in enumerate(sets.cases):
+        for number, files in enumerate(cases):
+            try:
+                sets.read(shared, side, number)
+            except DataError as error:
+                problems += _told(error, side, files)
+    return problems
+
+
+def _told(error: DataError, side: int, files: CaseFiles) -> list[Problem]:
+    """What is wrong with a case, and of which set it is."""
+    found = error.problems or (Problem(files.case, "data", str(error), "Mend the case"),)
+    return [replace(problem, where=f"{SIDES[side]} set, {problem.where}") for problem in found]
 
 
 def _traced(sets: Sets, layout: Layout, tell: Progress) -> Sides:
@@ -254,10 +277,7 @@ def _traced(sets: Sets, layout: Layout, tell: Progress) -> Sides:
             try:
                 kept[side].append(trace(sets.read(layout.shared, side, number), layout))
             except DataError as error:
-                found = error.problems or (
-                    Problem(files.case, "data", str(error), "Mend the case"),
-                )
-                problems += [replace(p, where=f"{SIDES[side]} set, {p.where}") for p in found]
+                problems += _told(error, side, files)
     if problems:
         raise DataError(problems)
     tell(total, total, "")

@@ -9,10 +9,9 @@ be harmless, and has to be looked at.
 
 from __future__ import annotations
 
-import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ from scansmith.evaluate.privacy.texts import (
     PERSONAL,
     Said,
     is_personal,
-    keyed,
     said_in,
     text_file,
     unknown_file,
@@ -50,10 +48,16 @@ _BLANK = re.compile(
     r"|not (?:given|known|recorded|available|applicable)|n/?a|x+|0+)?\W*$"
 )
 
+# Letters of any writing. A name begins with no small one, so that `exp^x` is none.
+_SMALL = "".join(filter(str.islower, map(chr, range(1 << 16))))
+_FIRST, _LETTER = rf"[^\W\d_{_SMALL}]", r"(?:[^\W\d_]|['\u2019\u0300-\u036f-])"
+# One of these alone is a family name: kana, Chinese and Korean.
+_SYLLABLE = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
+
 _PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
     (
         "name", "identifying",
-        re.compile(r"\b[A-ZÀ-ÖØ-Þ][A-Za-zÀ-ÖØ-öø-ÿ'\-]+\^[A-ZÀ-ÖØ-Þ][A-Za-zÀ-ÖØ-öø-ÿ'\-]*\b"),
+        re.compile(rf"\b(?:{_FIRST}{_LETTER}+|{_SYLLABLE})\^{_FIRST}{_LETTER}*\b"),
     ),
     ("e-mail", "trace", re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}\b")),
     ("uid", "trace", re.compile(r"(?<![\w.])[012]\.\d+(?:\.\d+){5,}(?![\w.])")),
@@ -223,8 +227,6 @@ def _picture(path: Path) -> Said:
                 if is_personal(key):
                     yield f"chunk {key}", text, "personal"
                 yield from said_in(f"chunk {key}", text)
-                with suppress(ValueError, RecursionError):  # a chunk may hold anything
-                    yield from keyed(f"chunk {key} ", json.loads(text))
         exif = picture.getexif()
         yield from _exif(exif, "EXIF", ExifTags.TAGS)
         yield from _exif(exif.get_ifd(ExifTags.IFD.Exif), "EXIF", ExifTags.TAGS)
@@ -249,6 +251,7 @@ def _exif(tags: Mapping[int, Any], where: str, names: Mapping[int, str]) -> Said
 def _judged(
     file: str, where: str, text: str, kind: str, names: re.Pattern[str] | None
 ) -> Iterator[Finding]:
+    where, text = _composed(where), _composed(text)
     shown = " ".join(text.split())[:_SHOWN_CHARACTERS]
     if kind == "personal":
         if not _BLANK.match(text):
@@ -264,9 +267,19 @@ def _judged(
             yield Finding(file, where, "real case", "trace", match[0])
 
 
+def _composed(text: str) -> str:
+    """Each letter as one character, for macOS writes the names of files in parts; what is half a
+    character, as JSON may hold, as `?`.
+    """
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", text.encode(errors="replace").decode())
+
+
 def _names(real: Iterable[str]) -> re.Pattern[str] | None:
     """Names of real cases as whole words; short ones and plain numbers would be everywhere."""
-    usable = sorted({n for n in real if len(n) >= 5 and not n.isdigit()}, key=len, reverse=True)
+    composed = {_composed(name) for name in real}
+    usable = sorted({n for n in composed if len(n) >= 5 and not n.isdigit()}, key=len, reverse=True)
     if not usable:
         return None
     return re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, usable)) + r")(?![\w-])")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -54,6 +55,11 @@ _ATTRIBUTE = re.compile(r"""([\w.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 # As long as a field for a name, filled up with zeros; compressed bytes have none so long.
 _STRETCH = re.compile(r"[\0\t\n\r -~À-ÿ]{16,}")
 
+# Of JSON, within a line: only those with a backslash say something else than they show.
+_LITERAL = re.compile(r'"(?:[^"\\\r\n]|\\.)*"')
+# Letters and ends of lines of YAML, in double quotes, which may go on in the next line.
+_ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|U(000[0-9A-Fa-f]{5})|[nrt])")
+
 #: (where, text, kind): kind is "" for text in which patterns are looked for, "binary" for what may
 #: be text by chance, so that nothing in it identifies, "personal" for what is in a person's place.
 Said = Iterator[tuple[str, str, str]]
@@ -74,13 +80,17 @@ def text_file(path: Path) -> Said:
     if not name.endswith(_STRUCTURED):
         yield from _lines(text, marked=name.endswith(_MARKED))
         return
-    for number, line in enumerate(text.splitlines(), 1):
+    shown = _unescaped(text) if name.endswith((".json", ".jsonl")) else text
+    for number, line in enumerate(shown.splitlines(), 1):
         yield f"line {number}", line, ""
-        if name.endswith(".jsonl") and line.strip():
-            yield from keyed(f"line {number} ", json.loads(line))
     if name.endswith(".json"):
         yield from keyed("", json.loads(text))
+    elif name.endswith(".jsonl"):
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                yield from keyed(f"line {number} ", json.loads(line))
     elif name.endswith((".yaml", ".yml")):
+        yield from _escapes(text)
         yield from keyed("", list(yaml.safe_load_all(text)))
     elif name.endswith((".csv", ".tsv")):
         yield from _columns(text)
@@ -110,14 +120,22 @@ def unknown_file(path: Path) -> Said:
 
 def said_in(where: str, text: str) -> Said:
     """A text of any shape, and what it holds under keys that are made for a person."""
-    yield where, text, ""
-    for line in text.splitlines():
-        yield from _pairs(f"{where} ", line)
-    yield from _tagged(f"{where} ", text)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):  # most are no JSON
+        yield where, text, ""
+        for line in text.splitlines():
+            yield from _pairs(f"{where} ", line)
+        yield from _tagged(f"{where} ", text)
+    else:
+        yield where, _unescaped(text), ""
+        yield from keyed(f"{where} ", content)
 
 
 def keyed(where: str, content: Any) -> Said:
-    """Values under keys that are made for a person, however deep."""
+    """Values under keys that are made for a person, however deep, and what strings hold as texts
+    do: `{"note": "line\\nPatientID: 4711"}`.
+    """
     stack = [("", content)]
     while stack:
         key, value = stack.pop()
@@ -128,6 +146,37 @@ def keyed(where: str, content: Any) -> Said:
             stack += [(key, item) for item in value]
         elif is_personal(key) and value not in (None, ""):
             yield f"{where}key {key}", str(value), "personal"
+        elif isinstance(value, str):
+            at = f"{where}key {key} " if key else where
+            if ":" in value or "=" in value:
+                for line in value.splitlines():
+                    yield from _pairs(at, line)
+            if "<" in value:
+                yield from _tagged(at, value)
+
+
+def _unescaped(text: str) -> str:
+    """JSON with what its strings say instead of escapes, line by line: `"M\\u00fcller"` as
+    `"Müller"`. Lines that a string breaks become one.
+    """
+
+    def said(literal: re.Match[str]) -> str:
+        if "\\" not in literal[0]:
+            return literal[0]
+        try:
+            return '"' + " ".join(json.loads(literal[0], strict=False).splitlines()) + '"'
+        except ValueError:  # a mistake, which the parser tells
+            return literal[0]
+
+    return _LITERAL.sub(said, text) if "\\" in text else text
+
+
+def _escapes(text: str) -> Said:
+    """Lines of YAML with escapes, as they are meant in double quotes."""
+    for number, line in enumerate(text.splitlines(), 1):
+        meant = _ESCAPE.sub(lambda found: chr(int("".join(found.groups("")) or "20", 16)), line)
+        if meant != line:
+            yield f"line {number}", meant, ""
 
 
 def _decoded(raw: bytes) -> str:
@@ -139,7 +188,7 @@ def _decoded(raw: bytes) -> str:
 def _lines(text: str, *, marked: bool = False) -> Said:
     """Lines, and what stands in them under keys that are made for a person."""
     for number, line in enumerate(text.splitlines(), 1):
-        yield f"line {number}", line, ""
+        yield f"line {number}", html.unescape(line) if marked else line, ""
         yield from _pairs(f"line {number} ", re.sub(r"<[^<>]*>", " ", line) if marked else line)
     yield from _tagged("", text)
 
