@@ -8,6 +8,9 @@ In the study's folder, each step kept when it is finished, so that a study that 
         evaluate/                   against the training patients, with label faithfulness
         audit/                      against training and test patients
 
+What was judged stays in the report, whatever a later call asks for: a leak that was found is not
+forgotten. To judge anew, its folder has to be deleted.
+
 All four sets are written from the store, on its grid and in raw units, by the writer that
 `synthesize` uses: nothing differs between real and synthetic but what the generator did.
 
@@ -20,7 +23,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +44,8 @@ from scansmith.train.checkpoint import read_json, write_json
 from scansmith.workflow import Progress
 
 LAYOUT = "nnunet"
+_WRITTEN = {"evaluate": "metrics.json", "audit": "audit.json"}
+"""What is said of a generator's data set -> the file that holds it."""
 SETS = {"train": "train", "holdout": "test"}
 """Name of a real data set -> its split in the store."""
 
@@ -75,58 +80,113 @@ def judged_folder(out: Path, generator: str, seed: int) -> Path:
 
 
 def judge_generators(
-    place: Place[Spec], seeds: Sequence[int], judging: Judging, tell: Tell = print
+    place: Place[Spec], seeds: Sequence[int], judging: Judging | None, tell: Tell = print
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Write, evaluate and audit a data set of each generator that an arm learns from.
 
+    Args:
+        judging: None: nothing is done, and what was finished before is listed.
     Returns:
-        generator, seed, folder in the study's, and which steps are done (evaluate, audit) of each;
-        and what went wrong: the other steps are done nevertheless.
+        generator, seed, folder in the study's, and which steps are done (evaluate, audit) of each,
+        those of the study's other seeds that were done before too; and what went wrong or was done
+        with other numbers than these: the other steps are done nevertheless.
     """
     makers = [name for name in place.spec.generators if name in place.spec.makers]
-    if not makers:
+    if not makers or not (judging or (place.out / "judged").exists()):
         return [], []
     store, problems = Store.open(place.out / "store"), list[str]()
-    for name in SETS:
+    asked = seeds[: judging.seeds] if judging else ()
+    for name in SETS if judging else ():
         problems += _tried(f"judging, {name} patients", partial(_exported, place, store, name))
     exported, judged = not problems, []
     for generator in makers:
-        for seed in seeds[: judging.seeds]:
-            told = list(_judged(place, store, generator, seed, judging)) if exported else []
-            problems += [problem for _, problem in told]
-            failed = {what for what, _ in told}
-            done = exported and "synthesize" not in failed
-            judged.append(
-                {
-                    "generator": generator,
-                    "seed": seed,
-                    "folder": f"judged/{judged_folder(place.out, generator, seed).name}",
-                    **{what: done and what not in failed for what in ("evaluate", "audit")},
-                }
-            )
+        for seed in seeds:
+            if judging and exported and seed in asked:
+                problems += _judged(place, store, generator, seed, judging)
+            done = _finished(place, store, generator, seed)
+            if seed in asked or any(done.values()):
+                folder = f"judged/{judged_folder(place.out, generator, seed).name}"
+                judged.append({"generator": generator, "seed": seed, "folder": folder, **done})
     for problem in problems:
         tell(problem)
     return judged, problems
 
 
-def _judged(
-    place: Place[Spec], store: Store, generator: str, seed: int, judging: Judging
-) -> Iterator[tuple[str, str]]:
-    """The steps of one generator under one seed: which went wrong, and a line about it."""
-    folder, real = judged_folder(place.out, generator, seed), place.out / "judged"
-    cases = judging.cases or max(LEAST, len({c.patient for c in _of(store, "train")}))
-    record = {
+def judging_of(
+    place: Place[Spec], judged: Sequence[dict[str, Any]], judging: Judging | None
+) -> Judging | None:
+    """What the generators were judged with, whatever was asked for; None: they were not.
+
+    Args:
+        judged: as `judge_generators` has it.
+    """
+    done = [one for one in judged if one["evaluate"] or one["audit"]]
+    if not done:
+        return judging
+    folder = place.out / done[0]["folder"]
+    cases = _kept(folder / f"{'audit' if done[0]['audit'] else 'evaluate'}.json")["cases"]
+    default = _default_cases(Store.open(place.out / "store"))
+    each = [sum(one["generator"] == other["generator"] for one in done) for other in done]
+    asked = judging or Judging()
+    return replace(
+        asked,
+        cases=asked.cases if cases == (asked.cases or default) else cases,
+        seeds=max(*each, judging.seeds if judging else 1),
+        steps=_kept(folder / "evaluate.json").get("steps", asked.steps),
+    )
+
+
+def _record(place: Place[Spec], store: Store, generator: str, seed: int) -> dict[str, Any]:
+    """What a judged data set is of."""
+    return {
         "generator": place.spec.generators[generator].model_dump(mode="json"),
         "seed": seed,
         "store": store.facts.fingerprint,
-        "cases": cases,
     }
+
+
+def _finished(place: Place[Spec], store: Store, generator: str, seed: int) -> dict[str, bool]:
+    """Which of what is said of a generator is there, of this generator and these patients."""
+    folder = judged_folder(place.out, generator, seed)
+    record = _record(place, store, generator, seed)
+    return {
+        what: (folder / what / file).is_file()
+        and record.items() <= _kept(folder / f"{what}.json").items()
+        for what, file in _WRITTEN.items()
+    }
+
+
+def _kept(done: Path) -> dict[str, Any]:
+    """The record that a step was done with; {}: it was not."""
+    return read_json(done) if done.is_file() else {}
+
+
+def _judged(
+    place: Place[Spec], store: Store, generator: str, seed: int, judging: Judging
+) -> Iterator[str]:
+    """Do the steps of one generator under one seed: a line about each that went wrong.
+
+    What was begun with other numbers goes on with those, and a line tells them.
+    """
+    folder, real = judged_folder(place.out, generator, seed), place.out / "judged"
+    asked = {"cases": judging.cases or _default_cases(store), "steps": judging.steps}
+    before = {
+        "cases": _kept(folder / "synthesize.json").get("cases", asked["cases"]),
+        "steps": _kept(folder / "evaluate.json").get("steps", asked["steps"]),
+    }
+    cases, steps = before["cases"], before["steps"]
+    if before != asked:
+        words = ", ".join(f"{n} {name}" for name, n in before.items() if n != asked[name])
+        wanted = ", ".join(f"{n} {name}" for name, n in asked.items() if n != before[name])
+        yield (
+            f"{generator}, seed {seed}: was judged before with {words}, which stays; expected "
+            f"{wanted}. To judge anew delete judged/{folder.name} in the study's folder."
+        )
+    record = {**_record(place, store, generator, seed), "cases": cases}
     made = folder / "synthetic"
     train, holdout = (real / name for name in SETS)
 
-    def stage(
-        what: str, work: Callable[[Progress | None], object], **more: int
-    ) -> list[tuple[str, str]]:
+    def stage(what: str, work: Callable[[Progress | None], object], **more: int) -> list[str]:
         title = f"{generator}, seed {seed}, {what}"
 
         def watched() -> None:
@@ -134,8 +194,7 @@ def _judged(
                 work(progress)
 
         done = folder / f"{what}.json"
-        problems = _tried(title, lambda: step(done, {**record, **more}, watched))
-        return [(what, problem) for problem in problems]
+        return _tried(title, lambda: step(done, {**record, **more}, watched))
 
     failed = stage(
         "synthesize",
@@ -151,9 +210,9 @@ def _judged(
         "evaluate",
         lambda progress: evaluate(
             train, made, folder / "evaluate",
-            faithfulness=True, steps=judging.steps, progress=progress,
+            faithfulness=True, steps=steps, progress=progress,
         ),
-        steps=judging.steps,
+        steps=steps,
     )  # fmt: skip
     yield from stage(
         "audit",
@@ -195,6 +254,10 @@ def _tried(what: str, work: Callable[[], object]) -> list[str]:
     problems: list[str] = []
     attempt(what, work, problems)
     return problems
+
+
+def _default_cases(store: Store) -> int:
+    return max(LEAST, len({case.patient for case in _of(store, "train")}))
 
 
 def _of(store: Store, name: str) -> list[Any]:

@@ -11,7 +11,7 @@ from scansmith.settings import check_model, leaves, load_settings
 from scansmith.studies.analyses import run_analysis
 from scansmith.studies.downstream import Downstream, Tell, run_cells
 from scansmith.studies.downstream_report import as_markdown, rows_csv, save_plot, summarise
-from scansmith.studies.judge import Judging, judge_generators
+from scansmith.studies.judge import Judging, judge_generators, judging_of
 from scansmith.studies.place import Place, Watch
 from scansmith.studies.processes import check_seeds
 from scansmith.studies.repeat import command_of
@@ -44,8 +44,8 @@ def run_study(
         data_sets: data settings over the specification's, a.b=c.
         segmenter_sets: settings of what measures over the specification's, a.b=c: of
             `spec.Segmenters`, or an analysis' options.
-        judging: write, evaluate and audit what the generators make; None: leave that out. An
-            analysis looks at generators itself, and does not judge.
+        judging: write, evaluate and audit what the generators make; None: leave that out, and
+            tell what was judged before. An analysis looks at generators itself, and does not judge.
         tell: told what has to be known, line by line.
         watch: who is told how far trainings and judging are; see `Place`.
     Returns:
@@ -66,7 +66,8 @@ def run_study(
     check_seeds(seeds, jobs)
     place = Place(spec, Path(data), Path(out), patients, tuple(data_sets), watch)
     found, problems = run_cells(place, seeds, jobs, tell)
-    judged, more = ([], []) if judging is None else judge_generators(place, seeds, judging, tell)
+    judged, more = judge_generators(place, seeds, judging, tell)
+    judging = judging_of(place, judged, judging)
     first = Downstream(place, seeds[0])
     result = {
         "title": spec.title,

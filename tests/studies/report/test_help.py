@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from scansmith.studies.report.convergence import convergence_note, convergence_of
-from scansmith.studies.report.help import deciding, help_of, overall, sentence, twins_of
+from scansmith.studies.report.help import help_of, overall, twins_of
 from scansmith.studies.report.verdicts import faithful_word, verdicts
+from scansmith.studies.report.wording import deciding, sentence
 from scansmith.studies.spec import Arm, Generator, Segmenters, Spec
 
 REAL = [0.5, 0.6, 0.7, 0.8] * 2
@@ -81,21 +82,68 @@ def test_a_twin_without_augmentation_is_none_of_an_arm_with_it():
     assert found["why"] == "longer"
 
 
-def test_an_arm_that_saw_each_real_scan_as_often_is_told_and_decides_nothing():
+def test_an_arm_that_saw_each_real_scan_as_often_is_told_and_has_to_be_beaten_too():
     # one to one at equal steps: every real scan is seen half as often
-    spec = study(hold="iterations", half=Arm(times=0.5), other=Arm(times=0.5, augment=False))
-    assert spec.relative_exposure == {"real": 1, "both": 0.5, "half": 0.5, "other": 0.5}
+    spec = study(hold="iterations", half=Arm(times=0.5))
+    assert spec.relative_exposure == {"real": 1, "both": 0.5, "half": 0.5}
     found = told(spec, both=above(0, 0, 0, 0), half=above(-0.1, -0.1, -0.1, -0.1))
     assert [(row["role"], row["against"]) for row in found["comparisons"]] == [
         ("reference", "real"),
         ("as often", "half"),
     ]
     assert (found["word"], found["why"]) == ("no evidence", "chance")
-    assert "seen as often, against “half”: +0.100 Dice" in sentence(found)
+    assert "seen as often, against “half” +0.100 Dice" in sentence(found)
     assert deciding([found]).startswith("“both” against “real”")
-    undone = told(spec, both=above(0.1, 0.1, 0.1, 0.1), half=[None])
-    assert undone["word"] == "helps"
-    assert "as often" not in sentence(undone)
+    gain = above(0.1, 0.1, 0.1, 0.1)
+    undone = told(spec, both=gain, half=[None])
+    assert (undone["word"], undone["why"]) == (None, "failed")
+    briefer = told(spec, both=gain, half=above(0.12, 0.12, 0.12, 0.12))
+    assert (briefer["word"], briefer["why"]) == ("no evidence", "alone")
+    assert "in no more steps, “half” is better" in sentence(briefer)
+
+
+OTHERWISE = {
+    "shown": Arm(times=2, showing=("a",)),
+    "copies": Arm(enhanced=1),
+    "plain": Arm(times=2, augment=False),
+}
+
+
+@pytest.mark.parametrize("other", OTHERWISE)
+@pytest.mark.parametrize(("gain", "stands"), [(0.2, "is better"), (0.1, "may do as well")])
+def test_nothing_helps_that_another_use_of_the_real_scans_does_as_well(other, gain, stands):
+    """.1 above real scans and their twin; as many steps bring the other arm .2, or .1 +- .03."""
+    spec = study(longer=Arm(times=2), **{other: OTHERWISE[other]})
+    assert spec.relative_steps[other] == spec.relative_steps["both"] == 2
+    spread = (0.03, -0.03, 0.02, -0.02) if gain == 0.1 else (0, 0, 0, 0)
+    beside = above(*[gain + one for one in spread])
+    gained = {"both": above(*[0.1] * 4), "longer": above(0, 0, 0, 0)}
+    found = told(spec, **gained, **{other: beside})
+    assert [row["role"] for row in found["comparisons"]] == ["reference", "twin", "alone"]
+    assert (found["word"], found["why"]) == ("no evidence", "alone")
+    assert f"of real scans alone, in no more steps, “{other}” {stands} (" in sentence(found)
+    assert f"against “{other}” {'−0.100' if gain == 0.2 else '0.000'} Dice" in sentence(found)
+    assert deciding([found]).startswith(f"“both” against “{other}”")
+    beaten = told(spec, **gained, **{other: above(0, 0, 0, 0)})
+    assert beaten["word"] == "helps"
+    assert f"against “{other}” +0.100 Dice" in sentence(beaten)
+    assert "everything" not in sentence(beaten)
+
+
+def test_real_scans_that_trained_longer_and_are_better_still_are_told():
+    """Four times the steps: .2 above real scans, and so .1 above the arm that takes twice."""
+    spec = study(longer=Arm(times=2), longest=Arm(times=4))
+    gained = {"both": above(*[0.1] * 4), "longer": above(0, 0, 0, 0)}
+    found = told(spec, **gained, longest=above(*[0.2] * 4))
+    assert [row["role"] for row in found["comparisons"]] == ["reference", "twin", "longer"]
+    assert found["word"] == "helps"
+    assert "Trained longer on real scans alone, “longest” is better still: against “longest” " in (
+        sentence(found)
+    )
+    assert "longest" not in sentence(told(spec, **gained, longest=above(0, 0, 0, 0)))
+    fewer = study(longer=Arm(times=2), fewer=Arm(real=0.5))
+    roles = told(fewer, **gained, fewer=above(*[0.3] * 4))["comparisons"]
+    assert "fewer" not in [row["against"] for row in roles]  # half the real scans: another question
 
 
 def test_how_often_a_real_scan_is_seen():
@@ -221,12 +269,13 @@ def test_a_twin_learns_from_the_same_real_samples_in_the_same_way():
 def test_an_arm_has_to_beat_every_twin_of_as_many_steps():
     spec = study(again=Arm(times=2), longer=Arm(times=2), longest=Arm(times=3))
     assert twins_of(spec, "both") == ["again", "longer"]
-    gain = above(0.1, 0.1, 0.1, 0.1)
-    found = told(spec, both=gain, again=above(0, 0, 0, 0), longer=above(0.13, 0.07, 0.12, 0.08))
-    assert [row["against"] for row in found["comparisons"]] == ["real", "again", "longer"]
+    gain, even = above(0.1, 0.1, 0.1, 0.1), above(0, 0, 0, 0)
+    found = told(spec, again=even, longest=even, both=gain, longer=above(0.13, 0.07, 0.12, 0.08))
+    deciding_on = [row["against"] for row in found["comparisons"] if row["role"] != "longer"]
+    assert deciding_on == ["real", "again", "longer"]
     assert (found["word"], found["why"]) == ("no evidence", "explained")
     assert "against “longer” 0.000 Dice" in sentence(found)
-    beaten = told(spec, both=gain, again=above(0, 0, 0, 0), longer=above(0, 0, 0, 0))
+    beaten = told(spec, both=gain, again=even, longer=even, longest=even)
     assert beaten["word"] == "helps"
 
 
@@ -297,6 +346,7 @@ def test_the_headline_rests_on_the_comparison_that_says_least_for_the_best_arm()
     ("shorter", "words"),
     [
         ((-0.02, -0.02, -0.02, -0.02), "had not converged when the shorter of these ended"),
+        ((0.02, 0.02, 0.02, 0.02), "made segmenters of real scans alone worse"),
         ((0.02, -0.02, 0.03, -0.03), "brought real scans alone nothing that can be told"),
     ],
 )
@@ -313,6 +363,27 @@ def test_longer_training_of_real_scans_tells_whether_the_segmenters_had_converge
     assert (told["longer"], told["shorter"], told["steps"]) == ("real", "half", [1, 0.5])
     assert told["above"]["mean"] == pytest.approx(-sum(shorter) / 4)
     assert words in convergence_note(told)
+
+
+def test_few_patients_failed_seeds_and_seeds_that_disagree_do_not_tell_of_convergence():
+    """Longer training brings .02: of five patients; of one seed of two; of .06 and -.02."""
+    spec, flat = study(half=Arm(times=0.5)), above(0, 0, 0, 0)
+
+    def note(real, half):
+        return convergence_note(convergence_of(spec, {"real": real, "both": real, "half": half}))
+
+    few = note([scores(REAL[:5])], [scores([value - 0.02 for value in REAL[:5]])])
+    assert "cannot be told (“real” against “half”: +0.020 Dice" in few
+    assert "5 test patient(s), 6 are needed" in few
+    lower = above(*[-0.02] * 4)
+    failed = note(flat * 2, [*lower, None])
+    assert "of 2 seeds 1 failed" in failed
+    seeds = note(flat * 2, [*above(*[-0.06] * 4), *above(*[0.02] * 4)])
+    assert "+0.020 Dice (95 % interval +0.020 to +0.020)): its seeds disagree" in seeds
+    for text in (few, failed, seeds):
+        assert "had not converged" not in text
+        assert "worse" not in text
+    assert "had not converged" in note(flat * 2, lower * 2)
 
 
 def test_without_an_arm_of_other_steps_nobody_knows_whether_segmenters_had_converged():

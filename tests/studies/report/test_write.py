@@ -19,12 +19,10 @@ from scansmith.evaluate.reader_study.score import score_study
 from scansmith.io import read_scan
 from scansmith.scan import DataError, SettingsError
 from scansmith.studies import judge
-from scansmith.studies.downstream import Place
-from scansmith.studies.judge import Judging, judge_generators
+from scansmith.studies.judge import Judging
 from scansmith.studies.report.page import pairs_of, samples_of
 from scansmith.studies.report.write import Parts, write_report
 from scansmith.studies.run import run_study
-from scansmith.studies.spec import find_spec
 from scansmith.workflow import prepare
 
 TINY = """
@@ -189,13 +187,59 @@ def test_an_audit_that_fails_is_told_and_only_it_is_done_again(hearts, done, rep
     assert [path.stat().st_mtime_ns for path in kept] == before
 
 
-def test_what_was_judged_otherwise_is_not_taken_for_this(hearts, done):
-    place = Place(find_spec(str(hearts / "tiny.yaml")), hearts / "raw", hearts / "out")
-    _, problems = judge_generators(place, (0,), Judging(cases=5, steps=1), lambda line: None)
-    assert len(problems) == 1
-    assert "differing: cases" in problems[0]
-    with pytest.raises(SettingsError, match="judge: found -1 cases"):
-        Judging(cases=-1)
+@pytest.fixture
+def again(hearts, done, tmp_path):
+    """The finished study in a folder of its own, and a function that runs it again."""
+    out = tmp_path / "again"
+    shutil.copytree(hearts / "out", out)
+
+    def run(judging):
+        found = run_study(
+            str(hearts / "tiny.yaml"), hearts / "raw", out, seeds=(0,), judging=judging,
+            tell=lambda line: None,
+        )  # fmt: skip
+        return found, json.loads((out / "report.json").read_text())
+
+    return out, run
+
+
+def test_what_was_judged_stays_in_the_report_without_judging(done, report, again):
+    out, run = again
+    found, told = run(None)
+    assert found["judged"] == done["judged"]
+    for part in ("audits", "evaluations", "missing", "verdicts"):
+        assert told[part] == report[part]
+    assert "--judge-cases 4 --judge-steps 1" in found["command"]
+    assert "--no-judge" not in found["command"]
+    (out / "judged" / "gan-seed0" / "evaluate.json").unlink()  # not finished: not listed
+    found, told = run(None)
+    assert (found["judged"][0]["evaluate"], found["judged"][0]["audit"]) == (False, True)
+    assert (told["evaluations"], told["audits"]) == ([], report["audits"])
+
+
+def test_judging_of_another_generator_or_other_patients_is_not_listed(again):
+    out, run = again
+    for what in ("evaluate", "audit"):
+        path = out / "judged" / "gan-seed0" / f"{what}.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"store": "another"}))
+    found, told = run(None)
+    assert found["judged"] == told["audits"] == told["evaluations"] == []
+    assert found["command"].endswith("--no-judge")
+    assert told["verdicts"]["leaks"]["word"] == "not known"
+
+
+def test_what_was_judged_with_other_numbers_stays_and_says_with_how_many(done, report, again):
+    """Four cases and one step are there, five and two are asked for."""
+    out, run = again
+    found, told = run(Judging(cases=5, steps=2))
+    assert found["problems"] == [
+        "gan, seed 0: was judged before with 4 cases, 1 steps, which stays; expected 5 cases, "
+        "2 steps. To judge anew delete judged/gan-seed0 in the study's folder."
+    ]
+    assert found["judged"] == done["judged"]
+    assert "--judge-cases 4 --judge-steps 1" in found["command"]
+    assert (told["audits"], told["evaluations"]) == (report["audits"], report["evaluations"])
+    assert "was judged before with 4 cases" in (out / "report.html").read_text()
 
 
 def test_a_study_without_judging_says_what_it_does_not_know(hearts, done, tmp_path):
@@ -238,6 +282,32 @@ def test_the_page_tells_patients_left_out_false_alarms_and_failed_seeds(hearts, 
         assert told in page, told
 
 
+def test_the_page_tells_how_often_each_arm_sees_a_real_sample(hearts, done, tmp_path):
+    """Half of them in the same steps: twice. A tenth of twice the draws, 90:10: .2 times."""
+    out = tmp_path / "copy"
+    out.mkdir()
+    results = json.loads((hearts / "out" / "results.json").read_text()) | {"judged": []}
+    more = {
+        "half": {"real": 0.5},
+        "late": {"synthetic": 1, "by": "gan", "order": "synthetic-first", "schedule": "90:10"},
+        "shown": {"showing": ["left ventricle"]},
+    }
+    results["spec"]["arms"] |= more
+    results["arms"] |= dict.fromkeys(more, results["arms"]["real"])
+    (out / "results.json").write_text(json.dumps(results))
+    head, *lines = (hearts / "out" / "patients.csv").read_text().splitlines()
+    alike = [line.removeprefix("real") for line in lines if line.startswith("real,")]
+    lines += [name + line for name in more for line in alike]
+    (out / "patients.csv").write_text("\n".join([head, *lines]))
+    found = write_report(Parts(study=out), tmp_path / "report")
+    seen = {name: arm["exposure"] for name, arm in found["study"]["arms"].items()}
+    assert seen == {"real": 1, "both": 1, "half": 2, "late": pytest.approx(0.2), "shown": 1}
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count("<td>0.20 ×</td>") == 1
+    assert page.count("<small>and more by as much as fewer are in use: those that show") == 1
+    assert "among arms that use all of them in one pool" in page
+
+
 def test_parts_that_were_made_apart_come_together(hearts, done, report, tmp_path):
     folder = hearts / "out" / "judged" / "gan-seed0"
     cases = {f"abcd_{n:03}": {"truth": side} for n, side in enumerate(["real", "synthetic"] * 4)}
@@ -276,6 +346,11 @@ def test_pairs_are_shown_as_pairs(hearts, done, tmp_path):
     assert "that is to show the same" in page
     assert "no pair" not in page
     assert "evaluate: no verdict (not asked)." in page
+
+
+def test_numbers_of_judging_that_mean_nothing_are_refused():
+    with pytest.raises(SettingsError, match="judge: found -1 cases"):
+        Judging(cases=-1)
 
 
 def test_a_report_of_nothing_and_wrong_folders_are_refused(tmp_path):

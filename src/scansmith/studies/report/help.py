@@ -7,8 +7,13 @@ trained as long. It *helps* if it is better than each of these and one of them t
 *harms* if it is worse than any of them; else there is *no evidence*. Neither rests on few patients
 or on seeds of which some failed, and nothing helps that raises more false alarms.
 
+The same real scans may be used in another way (copies of them, those with a lesion alone, without
+augmentation, more briefly). Each such arm of no more steps has to be beaten as well, or nothing
+helps; being worse than one of them is no harm that synthetic samples did. One that trained longer
+is told if it is better still, and decides nothing.
+
 At equal steps synthetic samples take the place of real ones, which are seen less often. An arm of
-real scans that trained more briefly and saw each as often is told besides, and decides nothing.
+real scans that trained more briefly and saw each as often is named among those to be beaten.
 """
 
 from __future__ import annotations
@@ -18,21 +23,18 @@ from typing import Any
 
 from scansmith.evaluate.overlap import MEAN
 from scansmith.studies.downstream_report import (
-    MARGIN,
     Found,
-    failed_seeds,
-    over,
     paired,
-    seeds_disagree,
     verdict,
     withheld,
 )
 from scansmith.studies.spec import AS_LONG, BASELINES, Spec
-from scansmith.studies.tables import signed
 
 Comparison = dict[str, Any]
 DECIDING = ("reference", "classical", "twin")
 """Roles of the arms that a verdict rests on."""
+BESIDE = ("as often", "alone")
+"""Roles of the other arms of the same real scans, in no more steps: to be beaten as well."""
 
 
 def judged_arms(spec: Spec) -> list[str]:
@@ -75,19 +77,23 @@ def as_often(spec: Spec, name: str) -> str | None:
     return found[0] if found else None
 
 
+def _alone(spec: Spec, name: str) -> list[str]:
+    """Arms of as many real samples alone, however they are used and however long."""
+    real = spec.arms[name].real or spec.arms[spec.reference].real
+    return [other for other, told in spec.arms.items() if not told.synthetic and told.real == real]
+
+
 def _alike(spec: Spec, name: str) -> list[str]:
     """Arms that learn from what an arm has beside its synthetic samples.
 
     Of an arm without real samples: from as many as the reference has.
     """
     arm = spec.arms[name]
-    real = arm.real or spec.arms[spec.reference].real
+    ways = {other: spec.arms[other] for other in _alone(spec, name)}
     return [
         other
-        for other, told in spec.arms.items()
-        if not told.synthetic
-        and (told.real, told.enhanced, told.augment, told.showing)
-        == (real, arm.enhanced, arm.augment, arm.showing)
+        for other, told in ways.items()
+        if (told.enhanced, told.augment, told.showing) == (arm.enhanced, arm.augment, arm.showing)
     ]
 
 
@@ -98,17 +104,17 @@ def help_of(spec: Spec, found: Found, name: str, seeds: Sequence[int]) -> dict[s
         found: every arm's test scores under each of the seeds.
     Returns:
         word ("helps", "harms", "no evidence" or None), why, question ("added" to the real scans, or
-        "instead" of some), steps, and comparisons: against, role (one of `DECIDING`, "as often" or
-        "baseline"), steps, verdict, withheld (why it says nothing), above, each_seed, failed
-        (seeds), false_alarms (patients in whom this arm alone raises one, and the other alone).
+        "instead" of some), steps, and comparisons: against, role (one of `DECIDING` or `BESIDE`,
+        "longer" or "baseline"), steps, verdict, withheld (why it says nothing), above, each_seed,
+        failed (seeds), false_alarms (patients in whom this arm alone raises one, and the other
+        alone).
     """
     steps = spec.relative_steps
     others = _others(spec, name)
-    if often := as_often(spec, name):
-        others.append(("as often", often))
+    others += _beside(spec, name, [other for _, other in others])
     others += [("baseline", other) for other in _baselines(spec, name)]
     rows = [_compared(found, name, other, role, steps[other], seeds) for role, other in others]
-    word, why = judge([row for row in rows if row["role"] in DECIDING], steps[name])
+    word, why = judge(rows, steps[name])
     instead = spec.arms[name].real < spec.arms[spec.reference].real
     return {
         "arm": name,
@@ -130,8 +136,23 @@ def judge(comparisons: Sequence[Comparison], steps: float) -> tuple[str | None, 
     Returns:
         The word, and "beaten", "harmed", "withheld" (an interval may not decide), "explained" (by
         longer training), "longer" (nothing trained as long), "classical" (augmentation does as
-        well), "chance", or "failed".
+        well), "alone" (another use of the real scans does as well), "chance", or "failed".
     """
+    word, why = _by_deciding([row for row in comparisons if row["role"] in DECIDING], steps)
+    beside = [row for row in comparisons if row["role"] in BESIDE]
+    if word != "helps":
+        return word, why
+    if any(row["verdict"] is None for row in beside):
+        return None, "failed"
+    if any(row["verdict"] != "helps" and not row["withheld"] for row in beside):
+        return "no evidence", "alone"
+    if any(row["withheld"] for row in beside):
+        return "no evidence", "withheld"
+    return word, why
+
+
+def _by_deciding(comparisons: Sequence[Comparison], steps: float) -> tuple[str | None, str]:
+    """The word by the arms that it rests on, whatever stands beside them."""
     words = {row["verdict"] for row in comparisons}
     if None in words:
         return None, "failed"
@@ -155,37 +176,13 @@ def overall(rows: Sequence[Mapping[str, Any]]) -> str | None:
         "helps", "harms", "mixed" (some arms help, some harm), "no evidence"; None: none could be
         judged.
     """
-    words = {row["word"] for row in _asked(rows) if row["word"]}
+    words = {row["word"] for row in asked(rows) if row["word"]}
     if {"helps", "harms"} <= words:
         return "mixed"
     return next((word for word in ("helps", "harms", "no evidence") if word in words), None)
 
 
-def deciding(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The difference that `overall` rests on, in words; "" where it is no single one.
-
-    An arm rests on the comparison with real scans alone that speaks least for it, a study on the
-    arm of its word that this speaks most for; on the one it speaks least for, if the word is harms.
-    """
-    word = overall(rows)
-    arms = []
-    for told in _asked(rows):
-        there = [row for row in told["comparisons"] if row["role"] in DECIDING and _bound(row)]
-        if told["word"] == word and there:
-            arms.append((told["arm"], min(there, key=lambda row: row["above"]["interval"][0])))
-    if not arms:
-        return ""
-    choose = min if word == "harms" else max
-    arm, row = choose(arms, key=lambda one: one[1]["above"]["interval"][0])
-    return f"“{arm}” against “{row['against']}”: {difference(row)}"
-
-
-def _bound(row: Comparison) -> bool:
-    """Whether a comparison has an interval."""
-    return bool(row["above"] and row["above"].get("interval"))
-
-
-def _asked(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+def asked(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """The arms that add to the real scans, else those instead of them."""
     return [row for row in rows if row["question"] == "added"] or rows
 
@@ -200,6 +197,16 @@ def _others(spec: Spec, name: str) -> list[tuple[str, str]]:
     if steps[strongest] < AS_LONG * steps[name]:
         found += [("twin", twin) for twin in twins_of(spec, name)]
     return found
+
+
+def _beside(spec: Spec, name: str, compared: Sequence[str]) -> list[tuple[str, str]]:
+    """Role and arm, of the other arms of the same real scans alone."""
+    steps, often = spec.relative_steps, as_often(spec, name)
+    rest = [o for o in _alone(spec, name) if o not in (*compared, often)]
+    longer = [other for other in rest if AS_LONG * steps[other] > steps[name]]
+    found = [("as often", often)] if often else []
+    found += [("alone", other) for other in rest if other not in longer]
+    return found + [("longer", other) for other in longer]
 
 
 def _baselines(spec: Spec, name: str) -> list[str]:
@@ -230,77 +237,3 @@ def _compared(
         "false_alarms": told["false alarms"],
         "structures": structures,
     }
-
-
-def difference(row: Comparison) -> str:
-    """A paired difference with its interval, in words."""
-    above = row["above"]
-    if above is None or above["mean"] is None:
-        return "not known"
-    if above.get("interval") is None:
-        return f"{signed(above['mean'])} Dice (no interval: one patient)"
-    low, high = (signed(value) for value in above["interval"])
-    return f"{signed(above['mean'])} Dice{over(above)} (95 % interval {low} to {high})"
-
-
-def sentence(told: Mapping[str, Any]) -> str:
-    """The verdict on an arm, for people."""
-    rows = [row for row in told["comparisons"] if row["role"] in DECIDING]
-    name = f"“{told['arm']}”" + (", instead of real scans" * (told["question"] == "instead"))
-    if told["word"] is None:
-        return f"{name}: no verdict, because a cell that it is compared by was not done."
-    parts = [f"against “{row['against']}” {difference(row)}" for row in rows]
-    lead = {
-        "beaten": "better than everything that learned from real scans alone",
-        "harmed": "worse than learning from real scans alone",
-        "explained": "a gain, but no more than from training as long on real scans alone: longer "
-        "training explains it",
-        "longer": f"a gain, but it trained {told['steps']:g} times as long as the study's steps, "
-        "and no arm of real scans alone trained as long: longer training may explain it",
-        "classical": "better than the reference, but not than classical augmentation",
-        "chance": _chance(rows),
-        "withheld": f"no evidence: {'; '.join(_reasons(rows))}",
-    }[told["why"]]
-    text = f"{name}: {lead} ({'; '.join(parts)})."
-    text += failed_seeds(sorted({seed for row in rows for seed in row["failed"]}))
-    text += "".join(
-        f" With each real sample seen as often, against “{row['against']}”: {difference(row)}."
-        for row in told["comparisons"]
-        if row["role"] == "as often" and row["above"]
-    )
-    if told["word"] == "helps":
-        text += _beside_baselines(told)
-    return text
-
-
-def _reasons(rows: Sequence[Comparison]) -> list[str]:
-    """Why comparisons decide nothing, each reason once, with the arms that it stands beside."""
-    against: dict[str, list[str]] = {}
-    for row in rows:
-        for reason in row["withheld"]:
-            against.setdefault(reason, []).append(f"“{row['against']}”")
-    return [
-        reason if len(names) == len(rows) else f"against {' and '.join(names)}, {reason}"
-        for reason, names in against.items()
-    ]
-
-
-def _chance(rows: Sequence[Comparison]) -> str:
-    if any(seeds_disagree(row["above"], row["each_seed"]) for row in rows):
-        return "no difference that every seed shows"
-    if all(row["verdict"] in ("no worse", "helps") for row in rows):
-        return f"not shown to be better; worse by {MARGIN:g} at most"
-    return "no difference beyond chance: there is none, or there are too few patients or seeds"
-
-
-def _beside_baselines(told: Mapping[str, Any]) -> str:
-    rows = [row for row in told["comparisons"] if row["role"] == "baseline"]
-    if not rows:
-        return " Nothing simpler than a trained generator stood beside it."
-    equal = [row for row in rows if row["verdict"] != "helps"]
-    if equal:
-        names = ", ".join(f"“{row['against']}” ({difference(row)})" for row in equal)
-        return f" But not shown to be better than what needs no generator: {names}."
-    shorter = [row["against"] for row in rows if row["steps"] < AS_LONG * told["steps"]]
-    note = f" ({', '.join(shorter)} trained more briefly)" if shorter else ""
-    return f" It is better than what needs no generator too{note}."

@@ -35,6 +35,8 @@ ROLES = {
     "classical": "classical augmentation",
     "twin": "real scans, trained as long",
     "as often": "real scans, each seen as often",
+    "alone": "real scans, used in another way",
+    "longer": "real scans, trained longer",
     "baseline": "needs no generator",
 }
 

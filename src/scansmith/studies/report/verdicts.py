@@ -7,7 +7,8 @@ from typing import Any
 
 from scansmith.evaluate.faithfulness import LEAST_DICE
 from scansmith.studies.report.convergence import convergence_note
-from scansmith.studies.report.help import DECIDING, deciding, overall, sentence
+from scansmith.studies.report.help import BESIDE, DECIDING, overall
+from scansmith.studies.report.wording import deciding, sentence
 
 HELPS = {
     "helps": "Yes, on these patients",
@@ -90,7 +91,7 @@ def _cautions(study: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> li
         row
         for told in rows
         for row in told["comparisons"]
-        if row["role"] in DECIDING and row["above"]
+        if row["role"] in (*DECIDING, *BESIDE) and row["above"]
     ]
     seeds = [len(study["seeds"]) - len(row["failed"]) for row in there]
     patients = [row["above"].get("patients", 0) for row in there]

@@ -119,7 +119,7 @@ def gathered(parts: Parts) -> tuple[dict[str, Any], dict[str, Path]]:
 
 
 def _study(folder: Path, results: Mapping[str, Any], spec: Spec, scores: Found) -> dict[str, Any]:
-    steps = spec.relative_steps
+    steps, seen = spec.relative_steps, spec.relative_exposure
     facts = {
         "measure_of": f"{', '.join(spec.decided_by) or 'structures'}, mean over those that are "
         "there; test patients",
@@ -138,6 +138,8 @@ def _study(folder: Path, results: Mapping[str, Any], spec: Spec, scores: Found) 
             "sd_over_seeds": sd_over_seeds(each),
             "failed": told["failed"],
             "steps": steps[name],
+            "exposure": seen[name],
+            "showing": list(spec.arms[name].showing),
             "role": _role(spec, name),
             "published": told.get("published", {}),
         }
