@@ -27,19 +27,20 @@ def say(monkeypatch, capsys):
 
 def test_a_study_is_made_answered_and_scored(say, tmp_path):
     for name, seed in (("real", 1), ("made", 2)):
-        write_phantoms(tmp_path / name, "heart", 4, seed, size=(32, 32, 8))
+        write_phantoms(tmp_path / name, "heart", 5, seed, size=(32, 32, 8))
     # Phantoms of any seed have the same names; these are other patients.
     for path in list((tmp_path / "made").rglob("ct_train_*")):
         path.rename(path.with_name(path.name.replace("ct_train_1", "ct_train_9")))
     study, key = tmp_path / "study", tmp_path / "away" / "key.json"
     sets = tmp_path / "real", tmp_path / "made"
     code, out, err = say(
-        "reader-study", "make", *sets, "--out", study, "--cases", 8, "--key", key, "--seed", 5
+        "reader-study", "make", *sets, "--out", study, "--cases", 10, "--key", key, "--seed", 5
     )
     assert code == 0, err
-    assert "8 cases in" in out
+    assert "10 cases in" in out
     assert str(key) in out
-    assert "97 %" in out
+    # a^10 + 10 a^9 (1 - a), none or one wrong of ten, is .8.
+    assert "A single reader who is right in 92 % of the cases" in out
 
     truth = {name: row["truth"] for name, row in json.loads(key.read_text())["cases"].items()}
     sheets = []
@@ -58,7 +59,9 @@ def test_a_study_is_made_answered_and_scored(say, tmp_path):
         "reader-study", "score", *sheets, "--key", key, "--out", tmp_path / "score"
     )
     assert code == 0, err
-    assert "reader-1: Told real from synthetic. Right in 8 of 8 cases" in out
+    assert "reader-1: Told real from synthetic. Right in 10 of 10 cases" in out
+    # 2 / C(10, 5) is .0079, twice that for two readers.
+    assert "p = 0.0079, 0.016 after Holm's correction for 2 readers" in out
     assert {p.name for p in (tmp_path / "score").iterdir()} == {
         *("score.json", "score.md", "score.png")
     }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from html import unescape
@@ -234,6 +235,21 @@ def test_one_synthetic_case_is_measured_and_what_it_cannot_tell_is_said(
     assert frechet["verdict"] in ("close", "differs", "far")
     assert (frechet["interval"], frechet["synthetic_patients"]) == (None, 1)
     assert _unstated(found) == []
+
+
+def test_an_evaluation_that_is_stopped_leaves_no_numbers_without_their_page(
+    real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(
+        importlib.import_module("scansmith.evaluate.report"), "write_report", stopped
+    )
+    synthetic = _write(tmp_path / "made", _numbered(range(50, 52), "made"))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(real, synthetic, tmp_path / "out")
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_the_same_call_gives_the_same_bytes(real: Path, tmp_path: Path) -> None:

@@ -145,6 +145,56 @@ def test_the_same_seed_gives_the_same_numbers_whatever_else_is_measured() -> Non
 
 
 def test_the_words_of_a_verdict() -> None:
-    assert [verdict(x, 2.0) for x in (1.0, 2.0, 2.1, 6.0, 6.1)] == [
+    interval = [0.5, 4.5]  # -+ 2, as wide as what real patients show
+    assert [verdict(x, 2.0, interval) for x in (1.0, 2.0, 2.1, 6.0, 6.1)] == [
         "close", "close", "differs", "differs", "far",
     ]  # fmt: skip
+    # Three times what chance makes of the distance itself, where that is more than the real 2.
+    assert [verdict(x, 2.0, [0.5, 8.5]) for x in (11.9, 12.1)] == ["differs", "far"]
+    assert [verdict(x, 2.0, [0.0, 8.0]) for x in (2.0, 2.1, 100.0)] == ["close", None, None]
+    # One patient, so no interval: the real halves alone are the scale, if they differ at all.
+    assert [verdict(x, 2.0, None) for x in (2.0, 6.0, 6.1)] == ["close", "differs", "far"]
+    assert verdict(0.1, 0.0, None) is None
+
+
+def _counts(doubles: int, side: str, cases: int = 12) -> dict[str, np.ndarray]:
+    """Lesions of cases of as many patients: two in so many of them, one in the others."""
+    return {f"{side}{n}": np.array([1.0 + (n < doubles)]) for n in range(cases)}
+
+
+@pytest.mark.parametrize(
+    ("doubles", "word"),
+    [
+        # Real patients do not differ at all, so any distance is more than three times beyond it.
+        # It is k / 12, its error 1.96 sqrt(k / 12 (1 - k / 12) / 12): larger up to k = 2.91.
+        (0, "close"),
+        (2, None),
+        (4, "differs"),  # 4 / 12 -+ .27, and .33 is not above 3 * .27
+        (11, "far"),  # 11 / 12 -+ .16
+        (12, "far"),  # each of them: no error
+    ],
+)
+def test_how_far_is_told_by_the_distance_s_own_interval_where_real_patients_are_alike(
+    doubles: int, word: str | None
+) -> None:
+    found = compare(_counts(0, "r"), _counts(doubles, "s"), wasserstein, generator(0, "x"))
+    assert found["real_vs_real"]["interval"] == [0, 0]
+    assert found["value"] == pytest.approx(doubles / 12)
+    assert found["verdict"] == word
+    assert ("reason" in found) == (word is None)
+
+
+def test_sets_of_one_distribution_are_never_far_and_seldom_differ() -> None:
+    """6 % of the cases have two lesions, on both sides.
+
+    Far needs k / 12 > 3 * 1.96 sqrt(k / 12 (1 - k / 12) / 12), 9 of 12: once in 10^8 draws. With
+    no double among the real ones (48 % of the draws), differs needs 3 of 12: 3 %. With some, real
+    halves differ too.
+    """
+    words = []
+    for seed in range(100):
+        drawn = np.random.default_rng(seed).binomial(12, 0.06, 2)
+        sets = [_counts(k, side) for k, side in zip(drawn, "rs", strict=True)]
+        words.append(compare(*sets, wasserstein, generator(seed, "x"))["verdict"])
+    assert words.count("far") == 0
+    assert words.count("differs") <= 8  # of 3, and 3 standard deviations of it

@@ -93,6 +93,10 @@ def test_what_stands_beside_real_against_real_is_of_halves_of_the_patients_too()
     assert head.endswith("| Frechet, all slices | Frechet, halves |")
     assert control.endswith("| 900.0 | 950.0 (far) |")
     assert gan.endswith("| 5.0 | 30.0 (close, differs) |")
+    near = label_to_image.as_markdown(
+        result(likeness(900.0, 950.0, "far"), [likeness(1, 20, None)])
+    )
+    assert near.splitlines()[-1].endswith("| 1.0 | 20.0 (no verdict) |")
 
 
 def test_without_patients_enough_for_halves_there_is_no_scale_and_why_is_said():

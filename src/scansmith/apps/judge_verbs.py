@@ -87,7 +87,10 @@ def evaluate(
                 progress=progress,
             )
     except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on with the segmenter's training", err=True)
+        left = "nothing of it is kept, the same command begins anew"
+        if faithfulness:
+            left = "the same command measures anew and goes on with the segmenter's training"
+        typer.echo(f"stopped; {left}", err=True)
         raise typer.Exit(130) from None
     typer.echo(f"report in {out / 'report.html'}, numbers in {out / 'metrics.json'}")
 

@@ -74,9 +74,9 @@ def make(
         typer.echo(f"note: {note}", err=True)
     typer.echo(
         f"{cases} cases in {out}: give that folder to the readers. The key is "
-        f"{key_place(out, key)}: keep it from them.\nA reader who is right in "
+        f"{key_place(out, key)}: keep it from them.\nA single reader who is right in "
         f"{100 * record['detectable_accuracy']:.0f} % of the cases would be found out four times "
-        "in five."
+        "in five; of several, only one who is right more often."
     )
 
 

@@ -81,8 +81,8 @@ def compare_sets(
     metrics["verdicts"] = verdicts(metrics)
     metrics = strict(metrics)
     text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    write_bytes(out / "metrics.json", text.encode())
     write_report(out / "report.html", metrics, outcome, plan)
+    write_bytes(out / "metrics.json", text.encode())  # last: where it is, the page is, too
     return metrics
 
 

@@ -89,6 +89,7 @@ def _panels(panels: Sequence[tuple[str, Sequence[np.ndarray], str, bool]]) -> st
     figure.subplots_adjust(
         left=0.02, right=0.98, bottom=0.55 / tall, top=1 - 0.3 / tall, wspace=0.1, hspace=0.55
     )
+    told = False
     for number, (title, values, unit, whole) in enumerate(panels, 1):
         axes = figure.add_subplot(rows, _ACROSS, number)
         _histogram(axes, values, whole)
@@ -98,8 +99,9 @@ def _panels(panels: Sequence[tuple[str, Sequence[np.ndarray], str, bool]]) -> st
         axes.tick_params(labelsize=8)
         for side in ("top", "right", "left"):
             axes.spines[side].set_visible(False)
-        if number == 1:
+        if not told and any(len(own) for own in values):
             axes.legend(frameon=False, fontsize=8)
+            told = True
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return encoded(file.getvalue())

@@ -135,6 +135,8 @@ def _shared(plan: Plan, options: Options) -> Entry:
             "matched": "as many patients and samples",
             "least_patients": spread.LEAST_PATIENTS,
             "far": spread.FAR,
+            "far_of": "the larger of the real upper end and the interval's half width",
+            "no_verdict": "the interval reaches 0",
         },
     }
 

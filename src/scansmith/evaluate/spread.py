@@ -22,6 +22,8 @@ LEVEL = 0.95
 #: How often patients are drawn anew for the interval of a mean and of a distance, and halved.
 RESAMPLES, DRAWS, SPLITS = 1000, 100, 20
 FAR = 3.0
+#: Why there is no verdict on a distance that may be 0 for all that is known.
+UNTOLD = "beyond the spread of real patients, but too few patients to tell it from 0"
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
@@ -118,8 +120,8 @@ def compare(
             halves A and B: A against B, and A against synthetic patients, both cut to equally many
             patients and samples.
         ratio: of these two medians. 1: as far apart as two groups of real patients.
-        verdict: close (median real_vs_synthetic inside the real_vs_real interval), differs, far
-            (above 3 times its upper end), or null with a `reason`.
+        verdict: of the median real_vs_synthetic beside the real_vs_real interval and the
+            distance's own (`verdict`), or null with a `reason`.
     """
     real = {name: samples for name, samples in sorted(real.items()) if len(samples)}
     synthetic = {name: samples for name, samples in sorted(synthetic.items()) if len(samples)}
@@ -129,7 +131,7 @@ def compare(
         return uncompared(reason, counts)
     value = distance(_pooled(real), _pooled(synthetic))
     interval = _interval(value, real, synthetic, distance, rng, resamples, signed)
-    scale = _scale(real, synthetic, distance, rng, splits)
+    scale = _scale(real, synthetic, distance, rng, splits, interval["interval"])
     return {"value": value, **counts, **interval, **scale, **reasons(interval, scale)}
 
 
@@ -223,9 +225,18 @@ def _interval(
 
 
 def _scale(
-    real: Groups, synthetic: Groups, distance: Distance, rng: np.random.Generator, splits: int
+    real: Groups,
+    synthetic: Groups,
+    distance: Distance,
+    rng: np.random.Generator,
+    splits: int,
+    interval: Sequence[float] | None,
 ) -> dict[str, Any]:
-    """Real against real and real against synthetic, with equally many patients and samples."""
+    """Real against real and real against synthetic, with equally many patients and samples.
+
+    Args:
+        interval: of the distance of all.
+    """
     empty = {"real_vs_real": None, "real_vs_synthetic": None, "ratio": None, "verdict": None}
     if reason := too_few(real):
         return {**empty, "reason": reason}
@@ -237,20 +248,35 @@ def _scale(
     if not among_real:
         return {**empty, "reason": "too few samples in a half of the patients"}
     reference, matched = float(np.median(among_real)), float(np.median(to_synthetic))
-    high = quantiles(among_real)[1]
+    word = verdict(matched, quantiles(among_real)[1], interval)
     return {
         "real_vs_real": {"median": reference, "interval": quantiles(among_real)},
         "real_vs_synthetic": {"median": matched, "interval": quantiles(to_synthetic)},
         "ratio": matched / reference if reference > 0 else None,
-        "verdict": verdict(matched, high),
+        "verdict": word,
+        **({"reason": UNTOLD} if word is None else {}),
     }
 
 
-def verdict(matched: float, real_high: float) -> str:
-    """close, differs or far: the distance beside the upper end of what real patients show."""
+def verdict(matched: float, real_high: float, interval: Sequence[float] | None) -> str | None:
+    """close, differs or far: the distance beside what real patients show and what chance makes.
+
+    Few patients can be all alike, so that their halves do not differ at all, and any distance
+    would lie far beyond 0: a distance that may be 0 itself is never called one.
+
+    Args:
+        real_high: upper end of real_vs_real.
+        interval: of the distance; None if a set has one patient.
+    Returns:
+        close up to `real_high`; far above FAR times the larger of it and the interval's half
+        width, else differs; None where the interval, or without one `real_high`, reaches 0.
+    """
     if matched <= real_high:
         return "close"
-    return "differs" if matched <= FAR * max(real_high, 0.0) else "far"
+    low, high = interval or (real_high, real_high)
+    if low <= 0:
+        return None
+    return "differs" if matched <= FAR * max(real_high, (high - low) / 2) else "far"
 
 
 def _redrawn(groups: Groups, rng: np.random.Generator) -> dict[str, np.ndarray]:

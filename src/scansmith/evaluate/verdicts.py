@@ -7,10 +7,11 @@ where to look, not what is good enough for a purpose.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import isfinite
 from typing import Any
 
-#: Inside the lesion, mean over pairs: limits of close and of differs.
+#: Inside the lesion, mean over pairs (of the bias without its sign): limits of close and differs.
 BIAS_OF_RANGE = (0.02, 0.05)  # 8 HU and 20 HU of a 400 HU window
 SD_RATIO = ((0.8, 1.25), (0.5, 2.0))
 
@@ -102,13 +103,14 @@ def _judged(aspect: str, modality: str, region: str, found: dict[str, Any]) -> V
     row: Verdict = {"aspect": aspect, "modality": modality, "region": region}
     row |= {"verdict": found.get("verdict"), "ratio": found.get("ratio")}
     among, across = found.get("real_vs_real"), found.get("real_vs_synthetic")
-    if not among or not across:
+    if among and across:
+        row |= {"real_vs_real": among, "real_vs_synthetic": across}
+    if row["verdict"] is None:
         return {**row, "sentence": str(found.get("reason") or "too little data")}
-    row |= {"real_vs_real": among, "real_vs_synthetic": across}
     sentence = {
         "close": "within the spread of real patients",
         "differs": "beyond the spread of real patients",
-        "far": "more than three times beyond it",
+        "far": "more than three times beyond it and beyond chance",
     }[row["verdict"]]
     return {**row, "sentence": sentence}
 
@@ -119,16 +121,17 @@ def _paired(metrics: dict[str, Any]) -> Iterator[Verdict]:
         if not entry:
             continue
         width = metrics["windows"][modality]["data_range"]
-        bias, ratio = entry["bias"]["mean"], entry["sd_ratio"]["mean"]
-        if bias is not None:
-            side = "brighter" if bias > 0 else "darker"
+        ratio = entry["sd_ratio"]["mean"]
+        biases = _biases(metrics["pairs"]["cases"], modality)
+        if biases:
+            off = sum(map(abs, biases)) / len(biases)
             yield {
                 "aspect": "mean, in pairs",
                 "modality": modality,
                 "region": "lesion",
-                "verdict": _by_limits(abs(bias) / width, *BIAS_OF_RANGE),
-                "sentence": f"{abs(bias):.3g} {side} than real, "
-                f"{100 * abs(bias) / width:.2g} % of the data range",
+                "verdict": _by_limits(off / width, *BIAS_OF_RANGE),
+                "sentence": f"{off:.3g} {_side(biases)}, {100 * off / width:.2g} % of the data "
+                "range",
             }
         if ratio is not None:
             limits = SD_RATIO[0][1], SD_RATIO[1][1]
@@ -139,6 +142,21 @@ def _paired(metrics: dict[str, Any]) -> Iterator[Verdict]:
                 "verdict": _by_limits(max(ratio, 1 / max(ratio, 1e-9)), *limits),
                 "sentence": f"standard deviation {ratio:.2g} times the real one{_word(ratio)}",
             }
+
+
+def _biases(rows: Sequence[dict[str, Any]], modality: str) -> list[float]:
+    """Of the lesion in each pair that has one."""
+    found = [row["values"].get(modality, {}).get("lesion", {}).get("bias") for row in rows]
+    return [float(bias) for bias in found if bias is not None and isfinite(bias)]
+
+
+def _side(biases: Sequence[float]) -> str:
+    """To which side cases lie off, or to how many sides: opposite ones do not make up for it."""
+    brighter, darker = sum(b > 0 for b in biases), sum(b < 0 for b in biases)
+    if brighter and darker:
+        cases = f"{brighter} of {len(biases)} cases, darker in {darker}"
+        return f"off real in the mean case (brighter in {cases})"
+    return "brighter than real" if brighter else "darker than real" if darker else "off real"
 
 
 def _word(ratio: float) -> str:

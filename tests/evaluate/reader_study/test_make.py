@@ -17,6 +17,7 @@ from scansmith.evaluate.reader_study.cases import TooFewPictures, choose, open_s
 from scansmith.evaluate.reader_study.grid import (
     Shape,
     common_grid,
+    compare_sides,
     fit_greys,
     spread_slices,
     upright,
@@ -234,6 +235,55 @@ def test_cases_that_would_spoil_the_others_are_refused_and_all_named() -> None:
     assert common_grid(usual, 2).shape == (1, 64, 64)
     with pytest.raises(DataError, match="expected 16 a side"):
         common_grid([Shape("tiny", (4, 12, 12), (1.0,) * 3, AXES)], 2)
+
+
+def sides_of(synthetic: Shape) -> dict[str, list[Shape]]:
+    """Three real cases of 96 x 96 mm in steps of 1 mm, and three synthetic ones like this."""
+    real = Shape("real", (10, 96, 96), (3.0, 1.0, 1.0), AXES)
+    return {"real": [real] * 3, "synthetic": [synthetic] * 3}
+
+
+def test_sides_that_show_another_part_are_refused_though_no_case_is_unlike_the_median() -> None:
+    # 96 and 34 mm: the median of all is 65, and 34 / 65 = .52 is not below one half.
+    sides = sides_of(Shape("made", (10, 34, 34), (3.0, 1.0, 1.0), AXES))
+    assert common_grid([*sides["real"], *sides["synthetic"]], 2).shape == (1, 34, 34)
+    with pytest.raises(DataError, match="real cases 96 x 96 mm, synthetic cases 34 x 34 mm"):
+        compare_sides(sides, 2)
+    with pytest.raises(DataError, match="30 x 96 x 96 mm, synthetic cases 12 x 96 x 96 mm"):
+        compare_sides(sides_of(Shape("thin", (4, 96, 96), (3.0, 1.0, 1.0), AXES)), 3)
+
+
+def test_sides_that_are_less_unlike_are_noted() -> None:
+    # 96 / 64 = 1.5 is not noted, 96 / 60 = 1.6 is; 24 pixels of 4 mm show 96 mm, too.
+    assert compare_sides(sides_of(Shape("made", (10, 64, 96), (3.0, 1.0, 1.0), AXES)), 2) == []
+    (note,) = compare_sides(sides_of(Shape("made", (10, 60, 96), (3.0, 1.0, 1.0), AXES)), 2)
+    assert note.startswith("Fields of view: real cases 96 x 96 mm, synthetic cases 60 x 96 mm")
+    (note,) = compare_sides(sides_of(Shape("made", (10, 24, 24), (3.0, 4.0, 4.0), AXES)), 2)
+    assert note.startswith("Steps: real cases 1 x 1 mm, synthetic cases 4 x 4 mm (medians)")
+
+
+def test_a_study_of_crops_and_wholes_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    sides = write_sides(tmp_path, 4)
+    crops = {f"crop_{n}": tuple(a[:18, :18] for a in body(50 + n)) for n in range(4)}
+    small = write_set(tmp_path / "crops", crops)
+    wide = {
+        f"w{n}": tuple(np.pad(a, ((0, 24), (0, 20), (0, 0))) for a in body(n)) for n in range(4)
+    }
+    real = write_set(tmp_path / "wide", wide)
+    # 48 x 40 and 18 x 18 pixels of 2 mm; 36 mm is .55 of 66 mm, the median of all along one axis.
+    with pytest.raises(DataError, match="cut to the smaller, one side would show a part"):
+        make_study(real, small, tmp_path / "study", StudyOptions(8))
+    assert not (tmp_path / "study").exists()
+    record = made(sides, tmp_path / "noted")
+    assert record["notes"] == []  # 30 of 20 pixels, padded to a square
+
+
+def test_one_folder_for_both_sets_is_refused(sides, tmp_path: Path) -> None:
+    real, _ = sides
+    again = real / ".." / real.name
+    with pytest.raises(SettingsError, match="for both, expected two data sets"):
+        make_study(real, again, tmp_path / "study", StudyOptions(8))
+    assert not list(tmp_path.iterdir())
 
 
 def test_ct_has_one_window_and_mr_one_of_each_picture() -> None:

@@ -85,7 +85,7 @@ def test_the_verdicts_on_the_published_table(published) -> None:
     assert "Could not be shown to tell" in second["verdict"]
     assert "This does not say that the reader cannot tell" in second["verdict"]
     assert "called 14 of 100 synthetic" in second["verdict"]
-    assert published["verdict"].startswith("1 of 2 readers told the synthetic cases")
+    assert published["verdict"].startswith("1 of 2 readers (R1; p < .05 after Holm")
     assert "not a medical device" in published["intended_use"].lower()
 
 
@@ -119,7 +119,64 @@ def test_who_takes_the_one_for_the_other_has_told_them_apart(tmp_path: Path) -> 
     found = score_study([write_sheet(tmp_path, "X", Answers(1, 9, 9, 1))], key, tmp_path / "score")
     assert found["readers"]["X"]["tells"] == "wrong way round"
     assert "took the one for the other" in found["readers"]["X"]["verdict"]
-    assert found["verdict"] == "The reader told the synthetic cases from the real ones."
+    assert found["verdict"].startswith("The reader told the two apart, but the wrong way round: ")
+
+
+def test_who_has_none_of_fourteen_right_is_not_said_to_know_the_synthetic_ones(
+    tmp_path: Path,
+) -> None:
+    key = write_key(tmp_path, 7, 7)
+    found = score_study([write_sheet(tmp_path, "X", Answers(0, 7, 7, 0))], key, tmp_path / "score")
+    assert found["readers"]["X"]["p"] == pytest.approx(
+        2 / 3432
+    )  # this dealing of C(14, 7), or its opposite
+    assert "told the synthetic cases from the real ones" not in found["verdict"]
+    assert (
+        "**The reader told the two apart, but the wrong way round"
+        in (tmp_path / "score" / "score.md").read_text()
+    )
+
+
+def test_each_reader_who_was_found_out_is_named_with_his_direction(tmp_path: Path) -> None:
+    key = write_key(tmp_path, 10, 10)
+    tables = {"A": Answers(10, 0, 0, 10), "B": Answers(0, 10, 10, 0), "C": Answers(5, 5, 5, 5)}
+    sheets = [write_sheet(tmp_path, name, table) for name, table in tables.items()]
+    found = score_study(sheets, key, tmp_path / "score")
+    told, swapped = found["verdict"].split("ones. ", 1)
+    assert told.startswith("1 of 3 readers (A; p < .05 after Holm's correction) told the synthetic")
+    assert swapped.startswith("1 of 3 readers (B; p < .05 after Holm's correction) told the two")
+
+
+def test_the_headline_and_the_lines_below_it_go_by_one_test(tmp_path: Path) -> None:
+    """All eight right: p is 2 / C(8, 4) = .029, of three readers 6 / 70 = .086."""
+    key = write_key(tmp_path, 4, 4)
+    tables = {"anna": Answers(4, 0, 0, 4), "ben": Answers(2, 2, 2, 2), "eve": Answers(2, 2, 2, 2)}
+    sheets = [write_sheet(tmp_path, name, table) for name, table in tables.items()]
+    found = score_study(sheets, key, tmp_path / "score")
+    anna = found["readers"]["anna"]
+    assert anna["tells"] == "not shown"
+    assert "p = 0.029, 0.086 after Holm's correction for 3 readers" in anna["verdict"]
+    # Not even all right is below .05 / 3: no accuracy could have been found out.
+    assert found["detectable_accuracy"] is None
+    assert "even a reader who is always right (p < .05 after Holm's" in found["verdict"]
+    page = (tmp_path / "score" / "score.md").read_text()
+    assert "Told real from synthetic" not in page
+    assert "every verdict goes by p after Holm's correction" in page
+    alone = score_study(sheets[:1], key, tmp_path / "alone")
+    assert alone["readers"]["anna"]["tells"] == "yes"
+    assert "Holm's" not in alone["verdict"] + alone["readers"]["anna"]["verdict"]
+
+
+def test_the_accuracy_that_could_be_found_out_is_that_of_the_test_that_was_used() -> None:
+    """Of five and five, 2 / C(10, 5) = .0079: all right counts, also for 3 and 6 readers (.048).
+
+    One wrong of ten is .048 (2 * (1 + 5) / 252), which counts for a single reader alone; so of
+    three the accuracy a has a^10 + (1 - a)^10 = .8.
+    """
+    assert detectable(5, 5, readers=3) == pytest.approx(0.8 ** (1 / 10), abs=1e-5)
+    assert detectable(5, 5, readers=6) == pytest.approx(0.8 ** (1 / 10), abs=1e-5)
+    assert detectable(5, 5, readers=7) is None
+    assert detectable(5, 5) < 0.95
 
 
 def test_the_tables_that_count_are_those_that_scipy_s_test_rejects() -> None:
@@ -189,7 +246,7 @@ def test_agreement_of_three_readers_is_told(tmp_path: Path) -> None:
     assert found["agreement"]["fleiss"] == pytest.approx((2 / 3 - 5 / 9) / (1 - 5 / 9))
     assert "Fleiss' kappa 0.25" in (tmp_path / "score" / "score.md").read_text()
     # Three tests: .029 becomes .086, so the study as a whole shows nothing.
-    assert found["readers"]["A"]["tells"] == "yes"
+    assert found["readers"]["A"]["tells"] == "not shown"
     assert found["readers"]["A"]["p_holm"] == pytest.approx(6 / 70)
     assert found["verdict"].startswith("It could not be shown that any of the 3 readers can tell")
 
@@ -248,11 +305,14 @@ def test_all_mistakes_of_all_sheets_are_told_at_once(tmp_path: Path) -> None:
         ("answers-bad.csv", "missing"),
         ("latin.csv", "csv"),
         ("wrong.csv", "csv"),
-        ("none.csv", "csv"),
+        (str(tmp_path / "none.csv"), "file"),
         ("good", "reader"),
     ]
     text = str(error.value)
     assert "5 cases have no answer: abcd_002, abcd_004, abcd_005, abcd_006, abcd_007" in text
+    assert "none.csv" in text
+    assert "there is no such file" in text
+    assert "No such file or directory" not in text
     assert "abcd_001 is called 'fake', expected real or synthetic" in text
     assert not (tmp_path / "score").exists()
 
@@ -275,8 +335,11 @@ def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
         path.write_text(json.dumps(content))
         with pytest.raises(DataError, match=text):
             read_key(path)
-    with pytest.raises(DataError, match="not readable as JSON"):
+    with pytest.raises(DataError, match=r"none\.json.*there is no such file"):
         read_key(tmp_path / "none.json")
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(DataError, match="not readable as JSON"):
+        read_key(tmp_path / "broken.json")
 
 
 def test_places_that_cannot_be_are_refused(tmp_path: Path) -> None:

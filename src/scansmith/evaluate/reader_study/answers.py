@@ -46,9 +46,11 @@ def read_key(path: Path) -> Key:
     Raises:
         DataError: it is none, or has not both real and synthetic cases.
     """
+    remedy = "Give the key that `reader-study make` wrote"
+    if not Path(path).exists():
+        raise DataError(Problem(str(path), "file", "there is no such file", remedy))
     record = read_json(Path(path))
     cases = record.get("cases")
-    remedy = "Give the key that `reader-study make` wrote"
     if not isinstance(cases, dict) or not cases:
         raise DataError(Problem(Path(path).name, "key", "holds no cases", remedy))
     said = {case: row.get("truth") if isinstance(row, dict) else row for case, row in cases.items()}
@@ -102,6 +104,9 @@ def read_sheets(paths: Sequence[Path], key: Key) -> list[Sheet]:
 
 def _read_sheet(path: Path, key: Key) -> tuple[Sheet, list[Problem]]:
     reader = path.stem.removeprefix(_PREFIX) or path.stem
+    if not path.exists():
+        remedy = "Correct the name, or ask the reader for the sheet"
+        return Sheet(reader, {}), [Problem(str(path), "file", "there is no such file", remedy)]
     try:
         text = path.read_bytes().decode("utf-8-sig")
         rows = _rows(text)

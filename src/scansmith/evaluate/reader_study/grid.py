@@ -9,7 +9,7 @@ has to be padded. The resampling is the one that prepares scans for generators
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,9 @@ from scansmith.scan import DataError, Problem
 #: would take too much from all others.
 _UNLIKE = 2.0
 LEAST_PIXELS = 16
+#: A side that shows so many times as much as the other, or is so many times as coarse, is noted.
+#: Padding to a square alone comes to less.
+_NOTED = 1.5
 # Grey values that every picture of its own range leaves out at either end.
 _SHARES = (0.005, 0.995)
 
@@ -94,6 +97,56 @@ def common_grid(shapes: Sequence[Shape], dims: int) -> Common:
         size, step = np.array([1, *size]), np.array([1.0, *step])
     shape = int(size[0]), int(size[1]), int(size[2])
     return Common(shape, (float(step[0]), float(step[1]), float(step[2])), axes, dims)
+
+
+def compare_sides(sides: Mapping[str, Sequence[Shape]], dims: int) -> list[str]:
+    """What makes one side look otherwise than the other on the common grid.
+
+    `common_grid` looks for single cases that are unlike most. Where half of the cases are real and
+    half are not, the median of all lies between the sides, and no case is unlike it.
+
+    Returns:
+        Notes on sides whose medians are more than 1.5 times apart.
+    Raises:
+        DataError: one side shows more than twice the length that the other shows: cut to it, its
+            pictures would be crops of what the other shows whole.
+    """
+    first = 1 if dims == 2 else 0
+    steps, fields = {}, {}
+    for side, shapes in sides.items():
+        step = np.array([s.spacing_mm for s in shapes])[:, first:]  # (cases, axes)
+        steps[side] = np.median(step, 0)
+        fields[side] = np.median(step * np.array([s.shape for s in shapes])[:, first:], 0)
+    said = f"{_listed(fields)} (medians)"
+    if _apart(fields) > _UNLIKE:
+        remedy = (
+            "Crop the scans of the set that shows more to what the other shows, or take synthetic "
+            "cases that show as much as real ones"
+        )
+        found = f"{said}: cut to the smaller, one side would show a part of what the other shows"
+        raise DataError(Problem("real and synthetic set", "field of view", found, remedy))
+    notes = []
+    if _apart(fields) > _NOTED:
+        notes.append(f"Fields of view: {said}. All are cut to the smallest: readers may see crops.")
+    if _apart(steps) > _NOTED:
+        notes.append(
+            f"Steps: {_listed(steps)} (medians). All are shown at the coarsest: readers may "
+            "know the finer side by its smoothness."
+        )
+    return notes
+
+
+def _apart(medians: Mapping[str, np.ndarray]) -> float:
+    """How many times as large one side's is, along the axis where that is most."""
+    one, other = medians.values()
+    return float(max((one / other).max(), (other / one).max()))
+
+
+def _listed(medians: Mapping[str, np.ndarray]) -> str:
+    return ", ".join(
+        f"{side} cases {' x '.join(f'{length:.3g}' for length in lengths)} mm"
+        for side, lengths in medians.items()
+    )
 
 
 def _turned(s: Shape, axes: tuple[str, ...]) -> Problem:

@@ -29,6 +29,7 @@ from scansmith.evaluate.reader_study.grid import (
     Greys,
     Shape,
     common_grid,
+    compare_sides,
     fit_greys,
     spread_slices,
     upright,
@@ -37,6 +38,7 @@ from scansmith.evaluate.reader_study.options import (
     StudyOptions,
     check_options,
     check_places,
+    check_sets,
     key_place,
 )
 from scansmith.evaluate.reader_study.pages import Pages
@@ -72,13 +74,15 @@ def make_study(
     Returns:
         What the key holds.
     Raises:
-        SettingsError: too few cases, a place for the key where readers would find it.
+        SettingsError: too few cases, one folder for both sets, a place for the key where readers
+            would find it.
         TooFewPictures: a side has too few cases, or too few slices of them.
         DataError: the sets share no modality, or have cases that cannot be read or shown like the
             others (all named).
         RunError: the folder or the key is there already, or cannot be written.
     """
     check_options(options)
+    check_sets(Path(real), Path(synthetic))
     out = Path(out)
     key = key_place(out, key)
     check_places(out, key)
@@ -102,7 +106,7 @@ def make_study(
             files = write_case(staging / "cases", name, picture, grid, shared.modalities)
             pages.add(name, picture)
             record["cases"][name] = {**plan.facts(chosen[number - 1]), "sha256": _hashes(files)}
-        record["notes"] = [*shared.notes, *_notes(record)]
+        record["notes"] = [*shared.notes, *plan.notes, *_notes(record)]
         pages.write(staging, options.readers)
         for path in staging.rglob("*"):
             os.utime(path, (TIME_STAMP, TIME_STAMP))
@@ -130,6 +134,7 @@ class _Plan:
         self.slices: dict[tuple[Truth, str], list[int]] = {}
         self.lesions: dict[tuple[Truth, str], bool] = {}
         self.seen: dict[tuple[Truth, str], str] = {}
+        self.notes: list[str] = []
 
     def choose(self) -> list[Chosen]:
         """Draw, look at what was drawn, and draw again knowing how many slices it can show, until
@@ -166,14 +171,21 @@ class _Plan:
             raise DataError(problems)
 
     def fit(self, chosen: Sequence[Chosen]) -> tuple[Common, list[Greys]]:
-        """The common grid and the greys; every case that does not fit is named."""
+        """The common grid and the greys; every case that does not fit is named.
+
+        How unlike the two sides are goes to `notes`.
+        """
         places = dict.fromkeys((c.truth, c.files.case) for c in chosen)
         real = [self.samples[place] for place in places if place[0] == "real"]
         greys = [
             fit_greys(modality, [samples[n] for samples in real], self.options.window)
             for n, modality in enumerate(self.shared.modalities)
         ]
-        return common_grid([self.shapes[place] for place in places], self.options.dims), greys
+        grid = common_grid([self.shapes[place] for place in places], self.options.dims)
+        sides: dict[str, list[Shape]]
+        sides = {side: [self.shapes[p] for p in places if p[0] == side] for side in SIDES}
+        self.notes = compare_sides(sides, self.options.dims)
+        return grid, greys
 
     def pictures(
         self, chosen: Sequence[Chosen], grid: Common, greys: Sequence[Greys]

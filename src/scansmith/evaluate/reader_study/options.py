@@ -63,6 +63,15 @@ def check_options(options: StudyOptions) -> None:
         raise SettingsError("\n".join(wrong))
 
 
+def check_sets(real: Path, synthetic: Path) -> None:
+    """Refuse one folder for both: nothing could tell its cases apart."""
+    if real.resolve() == synthetic.resolve():
+        raise SettingsError(
+            f"real and synthetic set: found {real} for both, expected two data sets. Name the "
+            "folder of the synthetic one."
+        )
+
+
 def check_places(out: Path, key: Path) -> None:
     """Refuse a key where readers would find it, and anything that would be overwritten."""
     folder, target = out.resolve(), key.resolve()

@@ -71,11 +71,11 @@ def table_of(key: Key, sheet: Sheet) -> Answers:
 def _scored(key: Key, sheets: Sequence[Sheet], seed: int) -> dict[str, Any]:
     counts = Counter(key.truth.values())
     shown = {side: counts[side] for side in SIDES}
-    least = detectable(shown["real"], shown["synthetic"])
+    least = detectable(shown["real"], shown["synthetic"], len(sheets))
     tables = [table_of(key, sheet) for sheet in sheets]
     adjusted = holm([table.p for table in tables])
     readers = {
-        sheet.reader: {**_reader(table, least), "p_holm": p}
+        sheet.reader: _reader(table, p, least, len(sheets))
         for sheet, table, p in zip(sheets, tables, adjusted, strict=True)
     }
     return {
@@ -93,7 +93,7 @@ def _scored(key: Key, sheets: Sequence[Sheet], seed: int) -> dict[str, Any]:
     }
 
 
-def _reader(table: Answers, least: float | None) -> dict[str, Any]:
+def _reader(table: Answers, p_holm: float, least: float | None, readers: int) -> dict[str, Any]:
     return {
         "table": vars(table),
         "accuracy": _share(table.accuracy),
@@ -102,8 +102,9 @@ def _reader(table: Answers, least: float | None) -> dict[str, Any]:
         "called_synthetic": table.called_synthetic.value,
         "p": table.p,
         "p_binomial": table.p_binomial,
-        "tells": _tells(table),
-        "verdict": _words(table, least),
+        "p_holm": p_holm,
+        "tells": _tells(table, p_holm),
+        "verdict": _words(table, p_holm, least, readers),
     }
 
 
@@ -116,22 +117,24 @@ def _share(found: Proportion) -> dict[str, Any]:
     }
 
 
-def _tells(table: Answers) -> str:
-    """ "yes", "wrong way round" or "not shown"."""
-    if table.p >= ALPHA:
+def _tells(table: Answers, p_holm: float) -> str:
+    """ "yes", "wrong way round" or "not shown"; by the p of all readers together."""
+    if p_holm >= ALPHA:
         return "not shown"
     better = table.sensitivity.value + table.specificity.value > 1
     return "yes" if better else "wrong way round"
 
 
-def _words(table: Answers, least: float | None) -> str:
+def _words(table: Answers, p_holm: float, least: float | None, readers: int) -> str:
     """The verdict on a reader, for people."""
     right = table.accuracy
     said = (
         f"Right in {right.right} of {right.of} cases ({percent(right.value)}, 95 % interval "
         f"{span(right.interval)}), p = {p_value(table.p)}"
     )
-    tells = _tells(table)
+    if readers > 1:
+        said += f", {p_value(p_holm)} after Holm's correction for {readers} readers"
+    tells = _tells(table, p_holm)
     if tells == "yes":
         text = f"Told real from synthetic. {said}."
     elif tells == "wrong way round":
@@ -160,17 +163,36 @@ def _unseen(right: Proportion, least: float | None) -> str:
 
 
 def _overall(readers: dict[str, dict[str, Any]], least: float | None) -> str:
-    """The verdict on the study; with several readers, chance has one try in twenty in all."""
-    found = [name for name, row in readers.items() if row["p_holm"] < ALPHA]
-    several = len(readers) > 1
-    if found:
-        who = f"{len(found)} of {len(readers)} readers" if several else "The reader"
-        names = f" ({', '.join(found)}; p < .05 after Holm's correction)" if several else ""
-        return f"{who} told the synthetic cases from the real ones{names}."
-    who = f"any of the {len(readers)} readers" if several else "the reader"
-    reach = "."
-    if least is not None:
-        reach = f": a reader who is right in less than {percent(least)} may well go unseen."
+    """The verdict on the study, from those on its readers."""
+    told = [name for name, row in readers.items() if row["tells"] == "yes"]
+    swapped = [name for name, row in readers.items() if row["tells"] == "wrong way round"]
+    found = []
+    if told:
+        found.append(f"{_who(told, readers)} told the synthetic cases from the real ones.")
+    if swapped:
+        found.append(
+            f"{_who(swapped, readers)} told the two apart, but the wrong way round: took real "
+            "cases for synthetic and synthetic ones for real."
+        )
+    return " ".join(found) or _nobody(len(readers), least)
+
+
+def _who(names: Sequence[str], readers: dict[str, dict[str, Any]]) -> str:
+    """Whom a sentence of the study's verdict is about."""
+    if len(readers) == 1:
+        return "The reader"
+    listed = ", ".join(names)
+    return f"{len(names)} of {len(readers)} readers ({listed}; p < .05 after Holm's correction)"
+
+
+def _nobody(readers: int, least: float | None) -> str:
+    """The verdict where no reader was found out, and how little that says."""
+    test = f" (p < .05 after Holm's correction for {readers} readers)" if readers > 1 else ""
+    if least is None:
+        reach = f". So few cases could not have found out even a reader who is always right{test}."
+    else:
+        reach = f": a reader who is right in less than {percent(least)} may well go unseen{test}."
+    who = f"any of the {readers} readers" if readers > 1 else "the reader"
     return (
         f"It could not be shown that {who} can tell the synthetic cases from the real ones. "
         f"That is no proof that they cannot be told apart{reach}"

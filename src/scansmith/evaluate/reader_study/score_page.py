@@ -53,6 +53,7 @@ def page_of(found: dict[str, Any]) -> str:
         "Sensitivity: synthetic cases called synthetic. Specificity: real cases called real. In "
         "brackets: exact 95 % intervals (Clopper-Pearson).",
         "",
+        *_shared_chance(len(found["readers"])),
         *[line for n, row in found["readers"].items() for line in (f"- {n}: {row['verdict']}",)],
         "",
         *_agreement_lines(found["agreement"]),
@@ -60,6 +61,17 @@ def page_of(found: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _shared_chance(readers: int) -> list[str]:
+    """By which p several readers are judged."""
+    if readers == 1:
+        return []
+    text = (
+        "Several readers are several tries for chance, so every verdict goes by p after Holm's "
+        "correction for all of them."
+    )
+    return [text, ""]
 
 
 def _agreement_lines(found: dict[str, Any]) -> list[str]:

@@ -104,10 +104,14 @@ class Answers:
         return float(binomtest(self.accuracy.right, self.cases).pvalue)
 
 
-def rejected(real: int, synthetic: int) -> np.ndarray:
+def rejected(real: int, synthetic: int, readers: int = 1) -> np.ndarray:
     """Which tables the test calls no chance: bool (synthetic + 1, real + 1).
 
     First axis: synthetic cases called synthetic; second: real cases called synthetic.
+
+    Args:
+        readers: with several, readers * p has to be below ALPHA, the first step of `holm`: what
+            finds out a reader whatever the others answer.
     """
     found = np.zeros((synthetic + 1, real + 1), bool)
     for called in range(real + synthetic + 1):
@@ -115,7 +119,7 @@ def rejected(real: int, synthetic: int) -> np.ndarray:
         shares = hypergeom.pmf(hits, real + synthetic, synthetic, called)
         # The sum over all tables that are no likelier; the slack is scipy's, for rounding.
         p = (shares[None] * (shares[None] <= shares[:, None] * (1 + 1e-7))).sum(axis=1)
-        found[hits, called - hits] = p < ALPHA
+        found[hits, called - hits] = readers * p < ALPHA
     return found
 
 
@@ -129,12 +133,15 @@ def power(accuracy: float, found_out: np.ndarray) -> float:
     return float(likely[found_out].sum())
 
 
-def detectable(real: int, synthetic: int) -> float | None:
+def detectable(real: int, synthetic: int, readers: int = 1) -> float | None:
     """The accuracy, alike on both sides, that so many cases find out four times in five.
 
-    None if not even a reader who is always right would be.
+    Args:
+        readers: how many share the one try in twenty that chance has (`rejected`).
+    Returns:
+        None if not even a reader who is always right would be found out.
     """
-    found_out = rejected(real, synthetic)
+    found_out = rejected(real, synthetic, readers)
     if power(1.0, found_out) < POWER:
         return None
     return float(brentq(lambda accuracy: power(accuracy, found_out) - POWER, 0.5, 1.0, xtol=1e-6))
