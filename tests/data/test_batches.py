@@ -128,6 +128,7 @@ def test_a_split_that_cannot_serve_a_draw_is_an_error(make):
     ) as caught:
         Batches(store, "test", 1, 0)
     assert "draw normal" in str(caught.value)
+    assert "(data.split and data.seed in the data's settings)" in str(caught.value)
 
 
 def test_fixed_samples_are_spread_evenly_and_always_the_same(make):

@@ -416,6 +416,15 @@ def test_a_folder_without_any_layout_is_told_with_those_there_are(tmp_path: Path
         find_layout(tmp_path / "nowhere")
 
 
+def test_a_folder_of_dicom_files_is_told_how_they_become_cases(tmp_path: Path) -> None:
+    (tmp_path / "ann" / "ct").mkdir(parents=True)
+    (tmp_path / "ann" / "ct" / "1.DCM").write_bytes(b"")
+    (tmp_path / "bob").mkdir()
+    with pytest.raises(DataError, match=r"no layout fits.*scansmith data import-dicom") as told:
+        find_layout(tmp_path)
+    assert "DICOM files (ann/ct/1.DCM)" in str(told.value)
+
+
 def test_hidden_files_are_no_cases(tmp_path: Path) -> None:
     _put(tmp_path, "images/a.nii.gz", "labels/a.nii.gz")
     (tmp_path / "images" / "._a.nii.gz").write_bytes(b"macOS")

@@ -41,14 +41,17 @@ def test_numbers_follow_the_shares(patients, shares, expected):
 
 
 def test_fewer_patients_than_parts_is_an_error():
-    with pytest.raises(DataError, match=r"2 patient\(s\) for train, validation, test"):
+    with pytest.raises(DataError, match=r"2 patient\(s\) for train, validation, test") as told:
         split_patients(["a", "b", "a"], (0.6, 0.2, 0.2), 0)
+    assert "(data.split=1,0,0 in the data's settings)" in str(told.value)
+    assert "--set" not in str(told.value)  # which of a study's are the segmenters'
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.0, 0.2), (1.2, -0.2, 0.0), (0.0, 0.5, 0.5), (1.0,)])
 def test_shares_that_are_none_are_refused(shares):
-    with pytest.raises(SettingsError, match="add up to 1"):
+    with pytest.raises(SettingsError, match="add up to 1") as told:
         split_patients(["a", "b", "c"], shares, 0)
+    assert "--set" not in str(told.value)
 
 
 def test_fewer_patients_to_learn_from_leave_the_test_patients_as_they_are():

@@ -56,6 +56,7 @@ def test_test_patients_are_scored_and_never_learned_from(root, done):
     assert set(done["arms"]) == {"real", "real + gan"}
     assert set(done["above"]) == {"real + gan"}
     assert {"precision", "recall", "f1"} <= set(done["arms"]["real"]["slices"])
+    assert set(done["above"]["real + gan"]) == set(done["arms"]["real"]["slices"])  # auc too
     assert done["lesion"] == ["necrosis", "oedema", "enhancing"]
 
 
@@ -134,3 +135,31 @@ def test_the_command_says_what_it_found(root, tmp_path):
     wrong = CliRunner().invoke(app, [*words, "--synthetic", "made"])
     assert isinstance(wrong.exception, SettingsError)
     assert "expected NAME=DIR" in str(wrong.exception)
+
+
+def test_the_page_says_of_what_differences_are_and_has_none_of_numbers_that_are_not_there():
+    """Precision is missing of the averaged probabilities, not of each seed's, in which it is."""
+    known = {"value": 0.5, "interval": None}
+    slices = dict.fromkeys(("accuracy", "precision", "recall", "f1", "auc"), known)
+    arm = {
+        "patients": {"ann": {"slices": 2, "abnormal": 1}},
+        "slices": {**slices, "precision": {"value": None, "interval": None}},
+        "whole_patients": slices,
+        "unclear_patients": 0,
+    }
+    above = {key: {"mean": 0.0, "interval": [0.0, 0.0]} for key in slices}
+    result = {
+        "arms": {"real": arm, "real + gan": arm},
+        "above": {"real + gan": {**above, "auc": {"mean": 0.125, "interval": None}}},
+        "lesion": ["tumour"],
+        "least pixels": 4,
+        "train patients": 2,
+        "without labels": [],
+        "seeds": [0, 1],
+    }
+    text = as_markdown(result).partition("**Slices, above real, paired by patient and seed**")[2]
+    assert "taken seed by seed" in text
+    assert "| learned from | accuracy | precision | recall | f1 | auc |" in text
+    none = "0.000 (0.000 to 0.000)"
+    assert f"| real + gan | {none} | - | {none} | {none} | 0.125 |" in text
+    assert "taken seed by seed" not in as_markdown({**result, "seeds": [0]})

@@ -27,6 +27,7 @@ from scansmith.studies.run import run_study
 from scansmith.studies.spec import (
     LABEL_DICE,
     LABEL_MSE,
+    Analysis,
     Arm,
     DataPart,
     Generator,
@@ -605,6 +606,22 @@ def test_mistakes_of_a_specification_are_told_together(tmp_path):
         find_spec("mm-gan/table-1")
 
 
+def test_names_that_would_share_files_are_refused_when_the_study_is_read(tmp_path):
+    """Cells of `real + a` and of `real - a` would both be kept in real-a-seed0.json."""
+    two = TINY.replace("  means: {", "  bo-th: {}\n  bo + th: {}\n  means: {")
+    (tmp_path / "two.yaml").write_text(two)
+    with pytest.raises(SettingsError, match=r"arms: found 'bo-th' and 'bo \+ th', whose files"):
+        find_spec(str(tmp_path / "two.yaml"))
+    arms, gan = {"real": Arm()}, Generator()
+    with pytest.raises(ValueError, match=r"generators: found 'a b' and 'a/b', .* called a-b,"):
+        Spec(arms=arms, generators={"a b": gan, "a/b": gan})
+    with pytest.raises(ValueError, match=r"sets: found '\.\.', expected a name with a letter"):
+        Spec(arms=arms, sets={"..": OnDisk(path=tmp_path)})
+    with pytest.raises(ValueError, match="generators: found 'a b' and 'a/b'"):
+        Analysis(analysis="healing", generators={"a b": gan, "a/b": gan})
+    assert len(Spec(arms={**arms, "real + gän": Arm(), "real + gan": Arm()}).arms) == 3
+
+
 @pytest.mark.parametrize("role", ["reference", "classical"])
 def test_what_others_are_compared_with_learns_from_real_samples_alone(role):
     arms = {"real": Arm(), "both": Arm(synthetic=1, by="class-means")}
@@ -657,6 +674,45 @@ def test_a_set_on_disk_is_learned_from_unless_a_test_patient_had_a_part_in_it(
     assert "hold something of patients that the study tests on" in found["problems"][0]
     cases = Downstream(Place(spec, place.data, place.out), 0).makers.cases("ours", 2)
     assert len(cases) == 2
+
+
+def test_sets_that_cannot_be_used_are_told_before_anything_is_trained(hearts, tmp_path):
+    """Two arms of three have one; a set that no arm takes is not asked for."""
+    spec = find_spec(str(hearts / "tiny.yaml"))
+    nosuch, silent = tmp_path / "nosuch", tmp_path / "silent"
+    write_phantoms(silent, "heart", 1, 9, (32, 32, 8))
+    sets = {
+        "gone": OnDisk(path=nosuch, learned=("nobody",)),
+        "silent": OnDisk(path=silent),
+        "unused": OnDisk(path=tmp_path / "unused"),
+    }
+    arms = {
+        "real": Arm(),
+        "with gone": Arm(synthetic=0.5, by="gone"),
+        "with silent": Arm(synthetic=0.5, by="silent"),
+    }
+    spec = spec.model_copy(update={"arms": arms, "sets": sets, "published": Published()})
+    out, told = tmp_path / "out", []
+
+    def tell(line):
+        told.append((line, (out / "segmenters").exists()))
+
+    run_study(spec, hearts / "raw", out, seeds=(0, 1), tell=tell)
+    early = [line for line, trained in told if not trained]
+    assert early[0] == "6 cell(s) to train: 3 arm(s) under 2 seed(s)"
+    assert early[1].startswith(
+        "cannot be done as it is, the others go on: with gone: "
+        f"sets.gone: {nosuch}: no such folder."
+    )
+    assert early[2].startswith(
+        "cannot be done as it is, the others go on: with silent: "
+        f"sets.silent: {silent}: found no provenance.jsonl"
+    )
+    assert len(early) == 3
+    late = [line for line, trained in told if trained]
+    assert sorted(line.partition(": ")[0] for line in late) == [
+        f"with {name}, seed {seed}" for name in ("gone", "silent") for seed in (0, 1)
+    ]
 
 
 def test_a_set_that_was_changed_costs_its_own_arms_until_it_is_prepared_anew(

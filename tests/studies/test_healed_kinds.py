@@ -62,7 +62,13 @@ def test_a_seed_that_failed_leaves_a_gap_and_is_done_later(brains, tmp_path, fai
     first = again(tell=lambda line: None)
     assert first["problems"] == ["ant-gan, seed 0: the GPU is full"]
     assert first["found"]["all"]["seeds"] == [1]
-    assert "seeds 1. Mean Dice" in (tmp_path / "results.md").read_text()
+    text = (tmp_path / "results.md").read_text()
+    assert "seeds 1. Mean Dice" in text
+    # The store's split has nothing to say where everybody is tested on in one of two folds.
+    counts = "2 test patients, 2 to learn from, seeds 0, 1. Intervals"
+    assert (counts in text) == (folds == 1)
+    assert ("\nSeeds 0, 1. Intervals" in text) == (folds == 2)
+    assert first["test patients"] == (2 if folds == 1 else None)
     cells = tmp_path / "cross-validation" / "cells"
     kept = {path: path.stat().st_mtime_ns for path in cells.iterdir()}
     assert len(kept) == folds * 2  # two arms in each fold

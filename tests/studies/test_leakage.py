@@ -161,7 +161,7 @@ def test_a_lesion_of_a_test_patient_is_refused(root, made):
 def test_a_set_that_does_not_say_where_it_comes_from_needs_a_word_for_it(root, made):
     store = Store.open(root / "store")
     (made / "provenance.jsonl").unlink()
-    with pytest.raises(DataError, match=r"found no provenance\.jsonl"):
+    with pytest.raises(DataError, match=r"found no provenance\.jsonl.* --learned of classify"):
         check_leakage(made, store)
     cleared = check_leakage(made, store, learned=people(store, "train"))
     assert cleared.learned == people(store, "train")

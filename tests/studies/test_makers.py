@@ -157,6 +157,28 @@ def test_a_set_on_disk_is_as_dark_as_it_is_and_whole(tmp_path):
     assert livers[0] - livers[1] == pytest.approx(300 / codec.scale, rel=0.1)
 
 
+def test_a_set_without_what_is_drawn_is_named_with_its_folder(tmp_path):
+    """Healthy scans alone, all of them learned from: no seed could deal tumours out to them."""
+    made = tmp_path / "healthy"
+    write_phantoms(tmp_path / "raw", "liver", 4, 1, (32, 32, 8))
+    write_phantoms(made, "liver", 2, 5, (32, 32, 8))
+    for path in sorted((made / "labelsTr").iterdir()):
+        scan = nib.load(path)
+        liver = (np.asanyarray(scan.dataobj) > 0).astype(np.uint8)
+        nib.save(nib.Nifti1Image(liver, scan.affine), path)
+    sets = {"data.size": [32, 32], "data.split": [0.5, 0, 0.5], "data.min_tumour_pixels": 1}
+    theirs = {"theirs": OnDisk(path=made, learned=("nobody",))}
+    arms = {"real": Arm(), "set": Arm(synthetic=1, by="theirs")}
+    spec = Spec(data=DataPart(method="magan", sets=sets), sets=theirs, arms=arms)
+    place = Place(spec, tmp_path / "raw", tmp_path / "out")
+    store = place.store()
+    with pytest.raises(DataError) as told:
+        Makers(place, store, real_cases(store, "train"), 0).cases("theirs", 1)
+    assert str(told.value).startswith(f"sets.theirs: {made}: draw abnormal: no training sample ")
+    assert "Add such cases." in str(told.value)
+    assert "data.seed" not in str(told.value)
+
+
 @pytest.fixture(scope="module")
 def large(place, tmp_path_factory):
     """A study of a set with far more samples than real ones, in the order of its cases' names."""

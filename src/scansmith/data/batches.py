@@ -110,7 +110,7 @@ def _nothing(store: Store, split: str, draw: Draw) -> str:
     return (
         f"{store.path}: draw {draw.name}: none of the {len(store.names(split))} case(s) of "
         f"{split} has a sample with {wanted}. Use another split, or prepare with another share or "
-        "seed for it (--set data.split=..., --set data.seed=...)."
+        "seed for it (data.split and data.seed in the data's settings)."
     )
 
 

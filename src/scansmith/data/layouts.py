@@ -87,10 +87,23 @@ def find_layout(src: Path | str, layout: str | None = None) -> DataSet:
     below = folders_in(root)
     if len(below) == 1:
         return find_layout(below[0], layout)
+    remedy = "Give the folder that holds the cases (or dataset.json, or images/ and labels/)."
+    if slices := _dicom(root):
+        remedy = (
+            f"It holds DICOM files ({slices}), whose series become cases of a data set one by one: "
+            "scansmith data import-dicom SERIES_DIR --labels MASKS OUT. Then give OUT."
+        )
     raise DataError(
         f"{root}: no layout fits, expected one of {', '.join([layout] if layout else LAYOUTS)}. "
-        "Give the folder that holds the cases (or dataset.json, or images/ and labels/)."
+        f"{remedy}"
     )
+
+
+def _dicom(root: Path) -> str:
+    """The first DICOM file in a folder or below it, from there; "" if there is none."""
+    found = (path for path in root.rglob("*") if path.suffix.lower() == ".dcm")
+    first = next(found, None)
+    return first.relative_to(root).as_posix() if first else ""
 
 
 def _data_set(root: Path, layout: str, found: Found) -> DataSet:

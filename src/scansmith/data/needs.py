@@ -20,7 +20,7 @@ def check_recipe(recipe: Recipe) -> None:
     if len(recipe.size) != recipe.dims or min(recipe.size, default=0) < 1:
         mistakes.append(
             f"data.size: found {recipe.size}, expected {axes} in pixels, each at least 1. "
-            f"For example --set data.size={','.join(['64'] * recipe.dims)}."
+            f"For example data.size={','.join(['64'] * recipe.dims)} in the data's settings."
         )
     if recipe.spacing_mm is not None and recipe.fit == "resize":
         mistakes.append(
@@ -57,7 +57,7 @@ def unmet(dataset: DataSet, recipe: Recipe) -> list[Problem]:
                 "channels",
                 f"{len(dataset.modalities)} modalities ({', '.join(dataset.modalities)}), "
                 f"{recipe.method} takes {recipe.channels}",
-                "Choose with --set data.modality=NAME",
+                "Choose with data.modality=NAME in the data's settings",
             )
         )
     elif recipe.channels not in (None, len(recipe.modalities or dataset.modalities)):
@@ -66,7 +66,7 @@ def unmet(dataset: DataSet, recipe: Recipe) -> list[Problem]:
                 where,
                 "channels",
                 f"{', '.join(recipe.modalities)} chosen, {recipe.method} takes {recipe.channels}",
-                "Change --set data.modality=NAME",
+                "Change data.modality=NAME in the data's settings",
             )
         )
     for structure in _structures_named(recipe):
@@ -127,7 +127,9 @@ def unserved(tasks: Sequence[Task], findings: Sequence[Finding]) -> list[Problem
             wanted = [*draw.has, *(f"no {name}" for name in draw.lacks)]
             found = f"no training sample shows {', '.join(wanted) or 'enough'}"
             found += f" ({draw.min_pixels} pixels at least)" if draw.has else ""
-            remedy = "Add such cases, or change --set data.seed so that training gets some"
+            remedy = "Add such cases"
+            if recipe.split[0] < 1:  # else there is nobody from whom another seed could take some
+                remedy += ", or another data.seed in the data's settings, which may give it some"
             problems.append(Problem(f"draw {draw.name}", "draw", found, remedy))
     if recipe.draws and all(draw.has for draw in recipe.draws):
         problems += _nothing_labelled(tasks, findings, recipe)

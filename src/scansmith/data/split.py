@@ -34,7 +34,8 @@ def split_patients(
     if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6 or shares[0] == 0:
         raise SettingsError(
             f"split: found {tuple(shares)}, expected three shares for training, validation and "
-            "test that add up to 1, with training above 0. For example --set data.split=0.8,0,0.2."
+            "test that add up to 1, with training above 0. For example data.split=0.8,0,0.2 in the "
+            "data's settings."
         )
     names = sorted(set(patients))
     wanted = [name for name, share in zip(SPLITS, shares, strict=True) if share > 0]
@@ -44,7 +45,7 @@ def split_patients(
                 "split",
                 "patients",
                 f"{len(names)} patient(s) for {', '.join(wanted)}; each part needs its own",
-                "Add patients, or set shares to 0 (for example --set data.split=1,0,0)",
+                "Add patients, or set shares to 0 (data.split=1,0,0 in the data's settings)",
             )
         )
     order = np.random.default_rng(seed).permutation(len(names))

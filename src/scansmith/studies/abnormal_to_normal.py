@@ -34,6 +34,7 @@ from scipy.ndimage import binary_erosion
 from scansmith.labels.change import difference_map
 from scansmith.methods.ant_gan import AntGan
 from scansmith.scan import DataError
+from scansmith.studies.command import command
 from scansmith.studies.feature_maps import feature_sheet, joint_tsne, save_map
 from scansmith.studies.healing import Ground, Slices, drawn, healer, mean_fill, unchanged, unit
 from scansmith.studies.named import named_folders
@@ -270,4 +271,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

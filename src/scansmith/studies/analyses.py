@@ -117,8 +117,7 @@ def run_analysis(
         "analysis": spec.analysis,
         "published": spec.published.model_dump(mode="json"),
         "stores": {name: stores[place.home(name)].facts.fingerprint for name in spec.generators},
-        "train patients": len({some.cases[name].patient for name in some.names("train")}),
-        "test patients": len({some.cases[name].patient for name in some.names("test")}),
+        **_patients(some, options),
         "seeds": list(seeds),
         "trained": {name: len(found) for name, found in runs.items()},
         "options": options.model_dump(mode="json"),
@@ -131,6 +130,17 @@ def run_analysis(
     write_json(place.out / "results.json", result)
     write_bytes(place.out / "results.md", as_markdown(result, parts).encode())
     return result
+
+
+def _patients(store: Store, options: Section) -> dict[str, int | None]:
+    """How many are learned from and tested on; None where folds are dealt, which tell their own."""
+    dealt = getattr(options, "folds", 1) > 1
+    return {
+        f"{split} patients": None
+        if dealt
+        else len({store.cases[name].patient for name in store.names(split)})
+        for split in ("train", "test")
+    }
 
 
 def kind_of(spec: Analysis) -> Kind:
@@ -246,12 +256,12 @@ def _rows(parts: Mapping[str, Told]) -> Rows:
 def as_markdown(result: Mapping[str, Any], parts: Mapping[str, Told]) -> str:
     """The study as a page of text; a part's pictures are in the folder of its heading."""
     lines = [f"# {result['title']}", "", result["about"], "", data_line(result["data"]), ""]
-    lines += [
-        f"{result['test patients']} test patients, {result['train patients']} to learn from, seeds "
-        f"{', '.join(map(str, result['seeds']))}. Intervals are 95 % bootstrap intervals over "
-        "patients.",
-        "",
-    ]
+    counts = ""
+    if result["test patients"] is not None:
+        counts = f"{result['test patients']} test patients, {result['train patients']} to learn "
+        counts += "from, "
+    seeds = f"{'seeds' if counts else 'Seeds'} {', '.join(map(str, result['seeds']))}"
+    lines += [f"{counts}{seeds}. Intervals are 95 % bootstrap intervals over patients.", ""]
     for heading, told in parts.items():
         lines += [f"## {heading}", ""] if heading else []
         lines += [told.text.rstrip(), ""]

@@ -35,6 +35,7 @@ from scansmith.evaluate.view import View, files_of, oriented, share, view, with_
 from scansmith.io import read_scan
 from scansmith.io.atomic import write_bytes
 from scansmith.scan import DataError
+from scansmith.studies.command import command
 from scansmith.studies.tables import plain, table
 from scansmith.train.checkpoint import write_json
 
@@ -323,4 +324,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -33,6 +33,7 @@ from scansmith.methods.ant_gan import AntGan, AntSettings
 from scansmith.recipe import Draw, Edits, Recipe
 from scansmith.scan import DataError, SettingsError
 from scansmith.settings import Augmentation, Section, load_settings, number
+from scansmith.studies.auc_gains import auc_gain
 from scansmith.studies.cells import REFUSED, Scores, all_done, attempt, cell, file_name
 from scansmith.studies.classify_report import as_markdown
 from scansmith.studies.counterparts import differences, told_apart
@@ -251,6 +252,7 @@ def _result(
         "arms": {arm: _over_seeds(scores, one.unclear) for arm, scores in found.items()},
         "above": {
             arm: gains(_tables(scores), _tables(found[REAL]))
+            | {"auc": auc_gain(scores, found[REAL])}
             for arm, scores in found.items()
             if arm != REAL
         },

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from scansmith.evaluate.classification_scores import MEASURES
-from scansmith.evaluate.confusion import MEASURES as PAIRED
 from scansmith.studies.tables import cell, table
 
 WHAT = {"slices": "Slices", "whole_patients": "Patients, abnormal if one of their slices is"}
@@ -39,13 +38,33 @@ def as_markdown(result: Mapping[str, Any]) -> str:
             "normal nor as abnormal patients.",
         ]
     if result["above"]:
-        rows = [
-            [arm, *(cell(told[measure]) for measure in PAIRED)]
-            for arm, told in result["above"].items()
-        ]
-        lines += ["", "**Slices, above real, paired by patient and seed**", ""]
-        lines += table(["learned from", *PAIRED], rows)
+        lines += _above(result)
     return "\n".join(lines) + "\n"
+
+
+def _above(result: Mapping[str, Any]) -> list[str]:
+    """What arms have above the first; nothing where one of the two has nothing above either."""
+    arms = result["arms"]
+    first = next(iter(arms.values()))
+    rows = [
+        [arm, *(cell(_both(measure, told, first, arms[arm])) for measure in MEASURES)]
+        for arm, told in result["above"].items()
+    ]
+    lines = ["", "**Slices, above real, paired by patient and seed**", ""]
+    if len(result["seeds"]) > 1:
+        lines += [
+            "These differences are taken seed by seed, each seed's probabilities by themselves, "
+            "and then averaged: they need not be those of the numbers above, which are of the "
+            "probabilities averaged over seeds.",
+            "",
+        ]
+    return lines + table(["learned from", *MEASURES], rows)
+
+
+def _both(measure: str, told: Mapping[str, Any], *arms: Mapping[str, Any]) -> Any:
+    """A difference, or what stands for none where an arm's own number is missing."""
+    there = all(arm["slices"][measure]["value"] is not None for arm in arms)
+    return told[measure] if there else {"mean": None, "interval": None}
 
 
 def _named(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ by patient. A cell that fails is told and does not keep the others from being do
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -34,7 +33,7 @@ from scansmith.evaluate.segmenter_networks import check_network
 from scansmith.scan import DataError, RunError, ScansmithError, SettingsError
 from scansmith.studies.cells import Scores, attempt, cell, file_name, is_kept
 from scansmith.studies.counterparts import Case, labelled, real_cases, told_apart
-from scansmith.studies.makers import Makers
+from scansmith.studies.makers import Makers, set_store
 from scansmith.studies.mix import Mix
 from scansmith.studies.mixed import Favour, enhanced, mixed
 from scansmith.studies.place import Place
@@ -256,7 +255,7 @@ class Downstream:
             by = self.spec.generators[arm.by].model_dump(mode="json")
         elif arm.by in self.spec.sets:
             by = self.spec.sets[arm.by].model_dump(mode="json")
-            by["content"] = self.place.store_of(arm.by).facts.fingerprint
+            by["content"] = set_store(self.place, arm.by).facts.fingerprint
         copied = [list(self.spec.lesion), list(self.spec.organ)] if arm.by == COPIES else []
         return {
             "arm": arm.model_dump(mode="json"),
@@ -299,11 +298,10 @@ def run_cells(
         note = place.store(name).cut_note  # prepared before the processes, which would all write it
         if note:
             tell(f"{name}: {note}" if name else note)
-    for name in place.spec.sets:
-        with suppress(ScansmithError):  # told by the arms that need it
-            place.store_of(name)
     tested(place.store())
     tell(_to_do(place, seeds))
+    for line in _unusable(place, seeds):
+        tell(line)
     done = [
         _kept(place, seed) if found is None else found
         for seed, found in zip(seeds, each_seed(_arms, place, seeds, jobs), strict=True)
@@ -325,6 +323,21 @@ def _to_do(place: Place[Spec], seeds: Sequence[int]) -> str:
         done += sum(map(study.is_done, arms))
     cells, before = len(arms) * len(seeds), f", {done} of them done before" if done else ""
     return f"{cells} cell(s) to train{before}: {len(arms)} arm(s) under {len(seeds)} seed(s)"
+
+
+def _unusable(place: Place[Spec], seeds: Sequence[int]) -> list[str]:
+    """A line for each set that cannot be used, told before hours of training of other arms.
+
+    The sets of all arms that are not done are prepared by this, before processes would write them.
+    """
+    studies, problems = [Downstream(place, seed) for seed in seeds], list[str]()
+    for name, arms in place.spec.makers.items():
+        if name in place.spec.sets:
+            waiting = [arm for arm in arms if not all(one.is_done(arm) for one in studies)]
+            what = f"cannot be done as it is, the others go on: {', '.join(waiting)}"
+            if waiting:
+                attempt(what, partial(studies[0].makers.set_of, name), problems)
+    return problems
 
 
 def _arms(place: Place[Spec], seed: int) -> tuple[dict[str, Scores | None], list[str]]:

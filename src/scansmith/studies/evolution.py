@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from scansmith.scan import RunError
+from scansmith.studies.command import command
 from scansmith.train.pictures import EMPTY, GAP, TITLE, rows_of_grid
 
 LABEL = 56  # pixels for the step's number
@@ -69,4 +70,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -29,6 +29,7 @@ from scansmith.io.atomic import write_bytes
 from scansmith.scan import SettingsError
 from scansmith.settings import Augmentation, Section, load_settings, number
 from scansmith.studies.cells import REFUSED, Scores, all_done, attempt, cell, file_name
+from scansmith.studies.command import command, seeds_of
 from scansmith.studies.counterparts import told_apart
 from scansmith.studies.downstream_report import rows_csv
 from scansmith.studies.healed_folds import (
@@ -242,6 +243,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "--set", action="append", default=[], metavar="A.B=C", help="of the segmenters"
     )
     given = parser.parse_args(words)
+    seeds_of(given.seeds)  # whoever mistypes them is told
     asked = load_settings(Asked, preset=CPU if given.preset == "cpu" else None, sets=given.set)
     cross_validation, runs = cross_validation_of(given), named_folders(given.runs)
     result = study(
@@ -251,4 +253,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -32,6 +32,7 @@ from scansmith.evaluate.distance import frechet_distance, standardised
 from scansmith.evaluate.features import case_features
 from scansmith.evaluate.spread import compare
 from scansmith.scan import Batch, DataError, Problem
+from scansmith.studies.command import command
 from scansmith.studies.named import named_folders
 from scansmith.studies.tables import (
     Slice,
@@ -209,7 +210,7 @@ def matched(distances: Sequence[dict[str, Any]]) -> str:
     found = [d["real_vs_synthetic"] for d in distances]
     if None in found:
         return "-"
-    words = ", ".join(dict.fromkeys(d["verdict"] for d in distances))
+    words = ", ".join(dict.fromkeys(d["verdict"] or "no verdict" for d in distances))
     return f"{np.mean([d['median'] for d in found]):.1f} ({words})"
 
 
@@ -260,4 +261,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -46,6 +46,7 @@ from scansmith.io.atomic import write_bytes
 from scansmith.scan import Batch, DataError, SettingsError
 from scansmith.settings import Augmentation, Section, load_settings
 from scansmith.studies.cells import Scores, cell, file_name
+from scansmith.studies.command import command, seeds_of
 from scansmith.studies.counterparts import Case, ClassMeans, Maker, labelled, real_cases, told_apart
 from scansmith.studies.label_use_report import as_markdown, rows_csv, save_picture, summarise
 from scansmith.studies.named import named_folders
@@ -339,7 +340,7 @@ def main(words: Sequence[str] | None = None) -> None:
     given = parser.parse_args(words)
     tree = load_settings(Settable, sets=given.set)
     asked = Asked(
-        tuple(int(seed) for seed in given.seeds.split(",")),
+        seeds_of(given.seeds),
         given.steps,
         given.batch,
         given.multiple,
@@ -352,4 +353,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

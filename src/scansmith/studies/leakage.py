@@ -133,14 +133,15 @@ def _check_word(synthetic: Path, learners: Collection[str], known: Collection[st
             f"{synthetic}: learned: found {len(unknown)} name(s) that no patient of the study's "
             f"data has, {unknown[0]} among them, expected patients such as {min(known)}. Give "
             "their names in these data, and leave out who is not in them: "
-            f"learned: [{NOBODY}] if all are from elsewhere."
+            f"--learned {NOBODY} or learned: [{NOBODY}] if all are from elsewhere."
         )
 
 
 def _check_rows(synthetic: Path, rows: Sequence[Row]) -> None:
     """Every case must say where it comes from."""
     remedy = (
-        "Synthesize it again with this program, or say whom its generator learned from (learned=)."
+        "Synthesize it again with this program, or say whom its generator learned from (learned, "
+        "of the set in a study's file; --learned of classify)."
     )
     if not rows:
         raise DataError(
@@ -191,7 +192,8 @@ def _learners(
                 f"{synthetic}: {row['case']} was made by the run {row.get('run', '')!r} with "
                 f"weights {weights or 'that are not named'}, and whom it learned from is not "
                 "known; expected a run on the study's store, or the folder of the run. Name the "
-                "folder (runs=), with its store where it was."
+                "folder (runs, of the set in a study's file; --run of classify), with its store "
+                "where it was."
             )
         if own.facts.fingerprint not in seen:
             seen.add(own.facts.fingerprint)

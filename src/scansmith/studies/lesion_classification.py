@@ -31,6 +31,7 @@ from scansmith.methods.ant_gan import AntGan
 from scansmith.scan import SettingsError
 from scansmith.settings import Augmentation, Section, load_settings, number
 from scansmith.studies.cells import REFUSED, Scores, all_done, attempt
+from scansmith.studies.command import command, seeds_of
 from scansmith.studies.healed_folds import (
     CrossValidation,
     Fold,
@@ -231,6 +232,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "--set", action="append", default=[], metavar="A.B=C", help="of the classifiers"
     )
     given = parser.parse_args(words)
+    seeds_of(given.seeds)  # whoever mistypes them is told
     asked = load_settings(Asked, preset=CPU if given.preset == "cpu" else None, sets=given.set)
     result = study(
         named_folders(given.runs),
@@ -244,4 +246,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -36,6 +36,7 @@ from scansmith.evaluate.segmentation import (
 )
 from scansmith.scan import DataError
 from scansmith.settings import Section, load_settings
+from scansmith.studies.command import command
 from scansmith.studies.named import named_folders
 from scansmith.studies.registration import Options, Shown, real_slices, synthetic_slices
 from scansmith.studies.tables import cell, save_study, summary, table
@@ -200,4 +201,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

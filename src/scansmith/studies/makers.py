@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from scansmith.data.store import Store
 from scansmith.evaluate.segmentation import Labelled
-from scansmith.scan import DataError
+from scansmith.scan import DataError, ScansmithError
 from scansmith.studies.carve_mix import CarveMix
 from scansmith.studies.counterparts import (
     Case,
@@ -101,18 +102,26 @@ class Makers:
             for number, case in self._edited_maps(turn)
         ]
 
-    def _on_disk(self, name: str) -> list[Case]:
-        """A synthetic set's cases as the study's store would have them.
+    def set_of(self, name: str) -> Store:
+        """A synthetic set as the study's store would have it.
 
         Raises:
             DataError: a test patient had a part in it, or another whom the segmenters may not see;
                 it cannot be told, or it does not fit.
         """
-        given, store = self.spec.sets[name], self.place.store_of(name)
-        told = check_leakage(given.path, self.store, runs=given.runs, learned=given.learned or None)
-        problems = differences(store, self.store) + self._unseen(told.learned | told.drawn)
-        if problems:
-            raise DataError("\n".join(f"{given.path}: {problem}" for problem in problems))
+        given, store = self.spec.sets[name], set_store(self.place, name)
+        with _named(self.place, name):
+            told = check_leakage(
+                given.path, self.store, runs=given.runs, learned=given.learned or None
+            )
+            problems = differences(store, self.store) + self._unseen(told.learned | told.drawn)
+            if problems:
+                raise DataError("\n".join(f"{given.path}: {problem}" for problem in problems))
+        return store
+
+    def _on_disk(self, name: str) -> list[Case]:
+        """A synthetic set's cases. Raises DataError; see `set_of`."""
+        store = self.set_of(name)
         return [recoded(case, store, self.store) for case in real_cases(store, "train")]
 
     def _unseen(self, learned: Collection[str]) -> list[str]:
@@ -140,3 +149,25 @@ class Makers:
             kept = [n for n, labels in enumerate(one.labels) if tells(self.store, one.case, labels)]
             numbers = tuple(one.first + n for n in kept)
             yield number, Case(one.case, patient, one.image[kept], one.labels[kept], numbers)
+
+
+def set_store(place: Place[Spec], name: str) -> Store:
+    """A synthetic set, prepared; errors say which one.
+
+    Raises:
+        DataError: it cannot be prepared, or was changed since it was.
+    """
+    with _named(place, name):
+        return place.store_of(name)
+
+
+@contextmanager
+def _named(place: Place[Spec], name: str) -> Iterator[None]:
+    """What goes wrong within is told with the name and the folder of a set."""
+    folder = place.spec.sets[name].path
+    try:
+        yield
+    except ScansmithError as error:
+        told = str(error)
+        where = "" if told.startswith(f"{folder}:") else f"{folder}: "
+        raise type(error)(f"sets.{name}: {where}{told}") from error

@@ -35,6 +35,7 @@ from scansmith.io.scans import read_scan
 from scansmith.labels.table import LabelTable
 from scansmith.nets.structure_map import background_mask
 from scansmith.scan import DataError, Scan
+from scansmith.studies.command import command
 from scansmith.studies.leakage import ROWS
 from scansmith.studies.named import named_folders
 from scansmith.studies.tables import cell, save_study, summary, table
@@ -247,4 +248,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

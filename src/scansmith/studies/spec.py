@@ -38,6 +38,7 @@ from scansmith.evaluate.segmentation import SegmenterNumbers
 from scansmith.labels.table import is_context
 from scansmith.scan import SettingsError
 from scansmith.settings import Augmentation, Section, number, read_model, read_yaml
+from scansmith.studies.cells import file_name
 from scansmith.studies.mix import Plan
 
 PAPERS = Path(__file__).parent / "papers"
@@ -77,13 +78,18 @@ class Generator(Section):
 class OnDisk(Section):
     """A synthetic data set that was made before, by this program or another."""
 
-    path: Path = number(..., "its folder")
+    path: Path = number(
+        ...,
+        "its folder; a relative path starts where the command is given, not at the study's file",
+    )
     learned: tuple[str, ...] = number(
         (),
         "patients of the data that its generator learned from, where provenance.jsonl does not "
         "tell; [nobody]: from none of them",
     )
-    runs: tuple[Path, ...] = number((), "runs that made it, if they learned from another store")
+    runs: tuple[Path, ...] = number(
+        (), "runs that made it, if they learned from another store; as `path`"
+    )
 
 
 class Arm(Plan):
@@ -113,8 +119,8 @@ class Segmenters(Section):
     batch: int = number(2, "samples in a step", gt=0)
     hold: Literal["real", "iterations"] = number(
         "real",
-        "what is the same in every arm; real: how often each real sample is seen, so that arms "
-        "with synthetic samples besides take more steps; iterations: the steps, as in the papers",
+        "what is the same in every arm; real: how often each real sample is seen (where all are in "
+        "use), so that arms with synthetic samples besides take more steps; iterations: the steps, as in the papers",
     )
     lesion_share: float = number(
         0.0,
@@ -186,6 +192,8 @@ class Spec(Study):
         ]
         twice = [name for name in {*known} if known.count(name) > 1]
         wrong += [f"{name}: is the name of two makers, expected one" for name in sorted(twice)]
+        for what in ("arms", "generators", "sets"):
+            wrong += _unfiled(what, list(getattr(self, what)))
         for role in ("reference", "classical"):
             name = getattr(self, role)
             if name not in self.arms and (name or role == "reference"):
@@ -286,7 +294,27 @@ class Analysis(Study):
     def _check(self) -> Analysis:
         if not self.generators:
             raise ValueError("generators: found none, expected one at least")
+        if wrong := _unfiled("generators", list(self.generators)):
+            raise ValueError("; ".join(wrong))
         return self
+
+
+def _unfiled(what: str, names: Sequence[str]) -> list[str]:
+    """Names that no file can have, or that two would have: what is finished is kept under them."""
+    filed: dict[str, list[str]] = {}
+    for name in names:
+        filed.setdefault(file_name(name), []).append(name)
+    wrong = []
+    for file, same in filed.items():
+        if not any(sign.isalnum() for sign in file):
+            wrong.append(f"{what}: found {same[0]!r}, expected a name with a letter or a digit")
+        elif len(same) > 1:
+            found = " and ".join(map(repr, same))
+            wrong.append(
+                f"{what}: found {found}, whose files would all be called {file}, expected names "
+                "that differ in letters or digits"
+            )
+    return wrong
 
 
 def words(sets: Mapping[str, Any]) -> list[str]:

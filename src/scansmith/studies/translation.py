@@ -23,6 +23,7 @@ import torch
 from scansmith.data.store import Store
 from scansmith.evaluate import fidelity
 from scansmith.scan import DataError
+from scansmith.studies.command import command
 from scansmith.studies.named import named_folders
 from scansmith.studies.tables import cell, save_study, summary, table
 from scansmith.workflow import load_run
@@ -154,4 +155,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -33,6 +33,7 @@ from scansmith.labels.place import edit_labels
 from scansmith.methods.magan import Magan
 from scansmith.methods.masks import feathered
 from scansmith.scan import Batch, DataError
+from scansmith.studies.command import command
 from scansmith.studies.contrast import Contrast, contrast_of, contrasts, fills, spread, textures
 from scansmith.studies.named import named_folders
 from scansmith.studies.tables import (
@@ -309,4 +310,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)
