@@ -120,7 +120,8 @@ class Segmenters(Section):
     hold: Literal["real", "iterations"] = number(
         "real",
         "what is the same in every arm; real: how often each real sample is seen (where all are in "
-        "use), so that arms with synthetic samples besides take more steps; iterations: the steps, as in the papers",
+        "use), so that arms with synthetic samples besides take more steps; iterations: the steps, "
+        "as in the papers",
     )
     lesion_share: float = number(
         0.0,
