@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 import json
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -148,6 +149,29 @@ def test_cases_are_numbered_and_share_one_label_table(tmp_path: Path, dicom: Mod
     assert image.name == "case_0002_0000.nii.gz"
     assert find_layout(out).table.names == {0: "background", 1: "liver"}
     assert check(out).ok
+
+
+def test_a_data_set_that_another_process_begins_meanwhile_is_no_strange_folder(
+    tmp_path: Path, dicom: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = dicom.write_series(tmp_path / "series")
+    labels = np.zeros((4, 5, 3), dtype=np.uint8)
+    labels[1, 2, 0] = 1
+    affine = np.diag([-0.7, -0.5, 2.0, 1.0])
+    affine[:3, 3] = (10, 20, 30)
+    masks = write_nifti(tmp_path / "masks.nii.gz", labels, affine)
+    import_dicom(series, masks, tmp_path / "other", {1: "liver"})
+    begun, out = (tmp_path / "other" / "dataset.json").read_bytes(), tmp_path / "out"
+    out.mkdir()
+    iterdir = Path.iterdir
+
+    def begins(path: Path) -> Iterator[Path]:
+        if path == out:
+            (out / "dataset.json").write_bytes(begun)
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", begins)
+    assert import_dicom(series, masks, out, {1: "liver"}).name == "case_0001_0000.nii.gz"
 
 
 def test_imports_at_the_same_moment_become_cases_of_their_own(

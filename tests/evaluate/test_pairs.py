@@ -33,7 +33,8 @@ def test_a_case_is_paired_by_its_name_unless_provenance_says_otherwise() -> None
 
 
 def test_provenance_is_read_and_a_broken_row_is_refused(tmp_path: Path) -> None:
-    assert origins(tmp_path) == {}
+    cases = _files("x", "y", "z", "w")
+    assert origins(tmp_path, cases) == {}
     rows = [
         {"case": "x", "source_case": "a", "paired": True},
         {"case": "y", "source_case": "a", "paired": False},
@@ -41,12 +42,33 @@ def test_provenance_is_read_and_a_broken_row_is_refused(tmp_path: Path) -> None:
     ]
     path = tmp_path / "provenance.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
-    assert origins(tmp_path) == {
+    assert origins(tmp_path, cases) == {
         "x": Origin("a", True), "y": Origin("a", False), "z": Origin("", None),
     }  # fmt: skip
     path.write_text('{"case": "x"}\n[1, 2]\n')
     with pytest.raises(DataError, match="line 2 is not a row"):
-        origins(tmp_path)
+        origins(tmp_path, cases)
+
+
+def test_a_case_that_its_layout_calls_otherwise_is_known_by_its_files(tmp_path: Path) -> None:
+    rows = [
+        {"case": "x", "source_case": "a", "paired": True, "files": {"ct_x_image.nii.gz": "0"}},
+        {"case": "v", "source_case": "b", "paired": True, "files": ["v/v_1.png", "v/v_2.png"]},
+    ]
+    (tmp_path / "provenance.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    cases = (
+        CaseFiles("ct_x", {"ct": tmp_path / "ct_x_image.nii.gz"}),
+        CaseFiles("v_1", {"ct": tmp_path / "v" / "v_1.png"}, patient="p"),
+        CaseFiles("v_2", {"ct": tmp_path / "v" / "v_2.png"}, patient="p"),
+        CaseFiles("u_1", {"ct": tmp_path / "u_1.png"}, patient="v"),  # named in no row: its patient
+        CaseFiles("x_1", {"ct": tmp_path / "x_1.png"}),
+    )
+    assert origins(tmp_path, cases) == {
+        "ct_x": Origin("a", True),
+        "v_1": Origin("b", None, part=True),  # a slice of b: which one, its row does not say
+        "v_2": Origin("b", None, part=True),
+        "u_1": Origin("b", None, part=True),
+    }  # fmt: skip
 
 
 def _view(image: np.ndarray, labels: np.ndarray | None) -> View:

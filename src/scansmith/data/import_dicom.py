@@ -149,8 +149,10 @@ def _number(value: Any) -> float | None:
 def _there(out: Path, modalities: tuple[str, ...]) -> _There:
     """The data set that is there already. DataError if it is another kind."""
     path = out / "dataset.json"
-    if not path.is_file():
-        if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
+    # One look at the folder: between two of them another process may have begun the data set.
+    names = {one.name for one in out.iterdir()} if out.is_dir() else set[str]()
+    if path.name not in names:
+        if any(not name.startswith(".") for name in names):
             found = "the folder holds other things, expected none or an nnU-Net raw data set"
             raise DataError(Problem(out.name, "layout", found, "Choose another folder"))
         return _There(LabelTable({}), {})

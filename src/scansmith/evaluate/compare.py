@@ -152,7 +152,7 @@ def _sides(real: Path, synthetic: Path, options: Options) -> Sides:
     ]
     if problems:
         raise DataError(problems)
-    said = origins(synthetic) or origins(sets[1].root)
+    said = origins(sets[1].root, sets[1].cases)
     chosen = [spread_cases(found.cases, options.limit) for found in sets]
     partners = match(sets[0].cases, chosen[1], said) if options.pairs == "auto" else {}
     of_case = {files.case: files.patient for files in sets[0].cases}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,37 +29,80 @@ _MOST_BYTES = 1 << 26
 class Origin:
     """Where a synthetic case comes from: the real case named, and whether it shows the same.
 
-    `paired` is None where the row does not say: then the case's name decides.
+    `paired` is None where the row does not say: then the case's name decides. `part`: the row is of
+    a volume that was written slice by slice, and this case is one of the slices.
     """
 
     source: str
     paired: bool | None
+    part: bool = False
 
 
-def origins(root: Path) -> dict[str, Origin]:
-    """What the provenance.jsonl of a synthetic set says about its cases, {} if there is none.
+def origins(root: Path, cases: Sequence[CaseFiles]) -> dict[str, Origin]:
+    """What the provenance.jsonl of a synthetic set says about its cases.
+
+    A case is known by its files, since some layouts call it otherwise than its row does; else by
+    its name, or by its patient's.
+
+    Args:
+        root: the folder where the provenance.jsonl is, if there is one.
+        cases: as a reader of the set finds them.
+    Returns:
+        {} without a provenance.jsonl. Cases that it says nothing about are left out.
 
     Raises:
         DataError: the file is there and holds something else.
     """
-    path = root / _ROWS_FILE
+    by_name, by_file = _read(root / _ROWS_FILE)
+    rows = {files.case: by_file.get(_first_file(files, root)) for files in cases}
+    shared = Counter(row for row in rows.values() if row is not None)
+    found = {}
+    for files in cases:
+        row = rows[files.case] or by_name.get(files.case)
+        part = row is None or shared[row] > 1
+        row = row or by_name.get(files.patient)
+        if row is not None:
+            paired = None if part and row.paired else row.paired
+            found[files.case] = Origin(row.source, paired, part)
+    return found
+
+
+@dataclass(frozen=True)
+class _Row:
+    case: str
+    source: str
+    paired: bool | None
+
+
+def _read(path: Path) -> tuple[dict[str, _Row], dict[str, _Row]]:
+    """The rows of a provenance file by the name of their case, and by the files that they list."""
     if not path.is_file():
-        return {}
+        return {}, {}
     if path.stat().st_size > _MOST_BYTES:
         raise DataError(f"{path.name}: larger than 64 MiB. It does not describe this data set.")
-    found = {}
+    by_name, by_file = dict[str, _Row](), dict[str, _Row]()
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            case, source = str(row["case"]), str(row.get("source_case", ""))
             paired = row.get("paired")
-            found[case] = Origin(source, paired if isinstance(paired, bool) else None)
+            told = paired if isinstance(paired, bool) else None
+            one = _Row(str(row["case"]), str(row.get("source_case", "")), told)
+            by_name[one.case] = one
+            by_file |= dict.fromkeys(row.get("files", ()), one)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             text = f"line {number} is not a row of a provenance file ({error!r:.60})"
             raise DataError(Problem(path.name, "json", text, "Correct or remove it")) from error
-    return found
+    return by_name, by_file
+
+
+def _first_file(files: CaseFiles, root: Path) -> str:
+    """The path of a case's first image in its data set; "": it has none there."""
+    first = next(iter(files.images.values()), None)
+    if first is None or not first.is_relative_to(root):
+        return ""
+    return first.relative_to(root).as_posix()
 
 
 def match(

@@ -22,6 +22,7 @@ scans the synthetic cases were drawn from, and would find too much in them.
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -126,12 +127,12 @@ def judging_of(
     folder = place.out / done[0]["folder"]
     cases = _kept(folder / f"{'audit' if done[0]['audit'] else 'evaluate'}.json")["cases"]
     default = _default_cases(Store.open(place.out / "store"))
-    each = [sum(one["generator"] == other["generator"] for one in done) for other in done]
+    each = Counter(one["generator"] for one in done)
     asked = judging or Judging()
     return replace(
         asked,
         cases=asked.cases if cases == (asked.cases or default) else cases,
-        seeds=max(*each, judging.seeds if judging else 1),
+        seeds=max(*each.values(), judging.seeds if judging else 1),
         steps=_kept(folder / "evaluate.json").get("steps", asked.steps),
     )
 

@@ -29,6 +29,7 @@ from scansmith.data.intensity import fit_codec, measure
 from scansmith.data.layouts import find_layout
 from scansmith.data.store import Store
 from scansmith.evaluate.information import information
+from scansmith.evaluate.pairs import origins
 from scansmith.evaluate.registration import agreement, edges, moved_apart
 from scansmith.evaluate.view import oriented
 from scansmith.io.scans import read_scan
@@ -36,10 +37,8 @@ from scansmith.labels.table import LabelTable
 from scansmith.nets.structure_map import background_mask
 from scansmith.scan import DataError, Scan
 from scansmith.studies.command import command
-from scansmith.studies.leakage import ROWS
 from scansmith.studies.named import named_folders
 from scansmith.studies.tables import cell, save_study, summary, table
-from scansmith.synthesize.provenance import read_rows
 
 SHIFTS = (0, 1, 2, 4)
 MEASURES = ("dice", "iou", "mi", "nmi", "difference")
@@ -112,11 +111,10 @@ def synthetic_slices(root: Path, store: Store, options: Options, lesion: int = 0
             f"{root}: no modality {', '.join(missing) or '(unreadable)'}, expected "
             f"{', '.join(store.facts.modalities)}. Give a set made by a run of this store."
         )
-    found = []
-    sources = {str(row["case"]): str(row.get("source_case", "")) for row in read_rows(root / ROWS)}
+    found, said = [], origins(root, dataset.cases)
     for files in dataset.cases:
         scan = oriented(read_scan(files))
-        source = sources.get(files.case, "")
+        source = said[files.case].source if files.case in said else ""
         shown = _slices_of(scan, store, dataset.table or store.table, source)
         ill = [one for one in shown if (one.labels > 0).sum() >= lesion]
         found += _spread(ill, options)

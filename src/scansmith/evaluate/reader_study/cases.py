@@ -150,13 +150,12 @@ def _of_sources(synthetic: DataSet, real: DataSet) -> DataSet:
     it. A source that is no part of the real set has the patient that its name would have there: two
     synthetic cases of it show one anatomy, whether or not it is shown itself.
     """
-    known, said = _patients(real), origins(synthetic.root)
+    known, said = _patients(real), origins(synthetic.root, synthetic.cases)
     cases = []
     for files in synthetic.cases:
-        # A synthetic volume that was written as slices has one row, under the name of the volume.
-        row = said.get(files.case) or said.get(files.patient)
+        row = said.get(files.case)
         if row and row.source:
-            sliced = real.layout == "slices" and files.case in said
+            sliced = real.layout == "slices" and not row.part
             told = patient_of_slice(row.source) if sliced else patient_of(row.source)
             patient = known.get(row.source, told)
         else:

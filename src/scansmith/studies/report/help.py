@@ -22,12 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scansmith.evaluate.overlap import MEAN
-from scansmith.studies.downstream_report import (
-    Found,
-    paired,
-    verdict,
-    withheld,
-)
+from scansmith.studies.downstream_report import Found, paired, verdict, withheld
 from scansmith.studies.spec import AS_LONG, BASELINES, Spec
 
 Comparison = dict[str, Any]
@@ -188,7 +183,7 @@ def asked(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
 
 
 def _others(spec: Spec, name: str) -> list[tuple[str, str]]:
-    """Role and arm, of all that learned from real scans alone."""
+    """Role and arm, of those that a verdict rests on."""
     steps, strongest = spec.relative_steps, spec.reference
     found = [("reference", spec.reference)]
     if spec.classical and spec.classical not in (spec.reference, name):
