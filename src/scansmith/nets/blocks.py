@@ -4,17 +4,68 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 Norm = Literal["batch", "instance", "none"]
+_SMALL = 20480
+"""PyTorch leaves a float32 volume to its slow convolution if C x D x H is no more than this."""
+
+
+class Conv3d(nn.Conv3d):
+    """`torch.nn.Conv3d`, with zeros round the volume, that is fast for one small volume as well.
+
+    On a CPU, PyTorch hands float32 volumes to oneDNN in batches, or if they are large; one small
+    volume goes through loops of its own that take several times as long
+    (`benchmarks/volume_convolution.py`). So that one is cut into two halves along its depth that
+    overlap by what the kernel needs, and these are a batch.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, D, H, W) -> (B, outputs, *S)."""
+        if self._is_slow(x):
+            return self._in_halves(x)
+        return super().forward(x)
+
+    def _is_slow(self, x: Tensor) -> bool:
+        """Whether PyTorch would take the loops; what its own rule says, as of PyTorch 2.13."""
+        return (
+            x.device.type == "cpu"
+            and torch.backends.mkldnn.is_available()
+            and x.dtype == torch.float32
+            and not torch.is_autocast_enabled("cpu")
+            and len(x) == 1
+            and x.shape[1] * x.shape[2] * x.shape[3] <= _SMALL
+            and self.groups == 1
+            and 1 < max(self.kernel_size) <= 3
+            and self._sizes(x)[2] > 1
+        )
+
+    def _sizes(self, x: Tensor) -> tuple[int, int, int]:
+        """Along the depth: voxels of padding, voxels that the kernel spans, and of the result."""
+        padding = int(self.padding[0])
+        span = self.dilation[0] * (self.kernel_size[0] - 1) + 1
+        return padding, span, (x.shape[2] + 2 * padding - span) // self.stride[0] + 1
+
+    def _in_halves(self, x: Tensor) -> Tensor:
+        padding, span, depth = self._sizes(x)
+        half = (depth + 1) // 2
+        begin = half * self.stride[0]
+        taken = begin - self.stride[0] + span  # by each half
+        lacking = max(0, begin + taken - x.shape[2] - 2 * padding)
+        x = F.pad(x, (0, 0, 0, 0, padding, padding + lacking))
+        parts = torch.cat([x[:, :, :taken], x[:, :, begin : begin + taken]])
+        beside = (0, *self.padding[1:])
+        found = F.conv3d(parts, self.weight, self.bias, self.stride, beside, self.dilation)  # type: ignore[arg-type]
+        return torch.cat([found[:1], found[1:, :, : depth - half]], dim=2)
 
 
 def conv(
     dims: int, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, **options: object
 ) -> nn.Module:
     """Convolution in 2D or 3D; options as in `torch.nn.Conv2d`."""
-    kind = nn.Conv2d if dims == 2 else nn.Conv3d
+    kind = nn.Conv2d if dims == 2 else Conv3d
     return kind(inputs, outputs, kernel, stride, **options)  # type: ignore[arg-type]
 
 

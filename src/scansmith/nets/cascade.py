@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scansmith.nets.blocks import norm
+from scansmith.nets.blocks import Conv3d, norm
 
 MARGIN = 5  # voxels round a box; Wang et al. 2017
 SIDE = 8  # a box has no shorter sides than this, or the image's: networks halve twice
@@ -184,7 +184,7 @@ class _Layer(nn.Sequential):
         padding: tuple[int, int, int] = (0, 1, 1),
     ):
         super().__init__(
-            nn.Conv3d(inputs, outputs, kernel, stride, padding, bias=False),
+            Conv3d(inputs, outputs, kernel, stride, padding, bias=False),
             norm("instance", 3, outputs),
             nn.PReLU(outputs),
         )
@@ -230,8 +230,8 @@ def _risen(rises: nn.ModuleList, x: Tensor, sizes: Sequence[Sequence[int]]) -> T
     return x
 
 
-def _plane(inputs: int, outputs: int, dilation: int = 1) -> nn.Conv3d:
-    return nn.Conv3d(
+def _plane(inputs: int, outputs: int, dilation: int = 1) -> Conv3d:
+    return Conv3d(
         inputs,
         outputs,
         (1, 3, 3),

@@ -295,8 +295,8 @@ class Arena:
         """A running mean that forgets its start soon: TensorFlow's rule for the first steps.
 
         Batch norms' statistics go along: those of the last weights are not the averaged ones'.
-        Spectral norm's vectors do not: the singular value that they give of the averaged weights
-        was within .05 % of the true one.
+        Spectral norm's vectors do not: they are worked out for the weights as they are, and give
+        the averaged weights nearly the right singular value.
         """
         if not self.averages:
             return
