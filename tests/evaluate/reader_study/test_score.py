@@ -13,6 +13,7 @@ from scipy.stats import beta, fisher_exact
 from scansmith.evaluate.reader_study.answers import read_key, read_sheets
 from scansmith.evaluate.reader_study.pages import answer_sheet
 from scansmith.evaluate.reader_study.score import score_study
+from scansmith.evaluate.reader_study.score_page import p_words
 from scansmith.evaluate.reader_study.statistics import (
     LEAST_CASES,
     Answers,
@@ -103,6 +104,9 @@ def test_p_values_by_hand() -> None:
     assert Answers(4, 0, 0, 4).p_binomial == pytest.approx(2 / 2**8)
     assert Answers(3, 0, 0, 3).p == pytest.approx(2 / 20)
     assert LEAST_CASES == 8
+    # C(14, 7) = 3432; of C(20, 10) = 184 756 ways the two are 1.1e-5.
+    assert p_words(Answers(7, 0, 0, 7).p) == "p = 0.00058"
+    assert p_words(Answers(10, 0, 0, 10).p) == "p < 0.0001"
     assert Answers(10, 10, 10, 10).p == 1
 
 

@@ -15,7 +15,14 @@ import scansmith
 from scansmith.evaluate.compare import RESEARCH_USE, strict
 from scansmith.evaluate.reader_study.answers import Key, Sheet, read_key, read_sheets
 from scansmith.evaluate.reader_study.cases import SIDES
-from scansmith.evaluate.reader_study.score_page import p_value, page_of, percent, plot_of, span
+from scansmith.evaluate.reader_study.score_page import (
+    p_value,
+    p_words,
+    page_of,
+    percent,
+    plot_of,
+    span,
+)
 from scansmith.evaluate.reader_study.statistics import (
     ALPHA,
     Answers,
@@ -130,7 +137,7 @@ def _words(table: Answers, p_holm: float, least: float | None, readers: int) -> 
     right = table.accuracy
     said = (
         f"Right in {right.right} of {right.of} cases ({percent(right.value)}, 95 % interval "
-        f"{span(right.interval)}), p = {p_value(table.p)}"
+        f"{span(right.interval)}), {p_words(table.p)}"
     )
     if readers > 1:
         said += f", {p_value(p_holm)} after Holm's correction for {readers} readers"

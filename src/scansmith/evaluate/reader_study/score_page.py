@@ -113,7 +113,12 @@ def plot_of(found: dict[str, Any]) -> bytes:
             at = place + 0.24 * (n - 1)
             axes.plot([low, high], [at, at], color=colour, linewidth=1.8)
             axes.plot(
-                100 * row[what]["value"], at, mark, color=colour, label=text if not place else None
+                100 * row[what]["value"],
+                at,
+                mark,
+                color=colour,
+                label=text if not place else None,
+                clip_on=False,  # 0 and 100 % are on the frame
             )
     axes.axvline(50, color="#777777", linewidth=1, linestyle="--", zorder=0)
     if found["detectable_accuracy"] is not None:
@@ -148,6 +153,12 @@ def span(ends: Sequence[float]) -> str:
 def p_value(value: float) -> str:
     """Two digits, as many as a p-value deserves."""
     return "< 0.0001" if value < 0.0001 else f"{value:.2g}"
+
+
+def p_words(value: float) -> str:
+    """A p-value in a sentence."""
+    shown = p_value(value)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
 
 
 def _cell(text: str) -> str:
