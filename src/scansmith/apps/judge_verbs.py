@@ -158,7 +158,7 @@ def study(
             "--data MY_BRAINS --out study; the studies there are: scansmith study --list."
         )
     try:
-        run_study(
+        found = run_study(
             spec,
             data,
             out,
@@ -177,6 +177,10 @@ def study(
     typer.echo((out / "results.md").read_text(encoding="utf-8"))
     if (out / "report.html").exists():  # an analysis has its results alone
         typer.echo(f"report in {out / 'report.html'}, numbers in {out / 'report.json'}")
+    if count := len(found["problems"]):
+        text = f"not done: {count} part(s), listed above; the same command does what was not done"
+        typer.echo(text, err=True)
+        raise typer.Exit(1)
 
 
 @judging.command(
