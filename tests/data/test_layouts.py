@@ -416,13 +416,16 @@ def test_a_folder_without_any_layout_is_told_with_those_there_are(tmp_path: Path
         find_layout(tmp_path / "nowhere")
 
 
-def test_a_folder_of_dicom_files_is_told_how_they_become_cases(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "bytes_"), [("1.DCM", b""), ("IM0001", bytes(128) + b"DICM")])
+def test_a_folder_of_dicom_files_is_told_how_they_become_cases(
+    tmp_path: Path, name: str, bytes_: bytes
+) -> None:
     (tmp_path / "ann" / "ct").mkdir(parents=True)
-    (tmp_path / "ann" / "ct" / "1.DCM").write_bytes(b"")
+    (tmp_path / "ann" / "ct" / name).write_bytes(bytes_)
     (tmp_path / "bob").mkdir()
     with pytest.raises(DataError, match=r"no layout fits.*scansmith data import-dicom") as told:
         find_layout(tmp_path)
-    assert "DICOM files (ann/ct/1.DCM)" in str(told.value)
+    assert f"DICOM files (ann/ct/{name})" in str(told.value)
 
 
 def test_hidden_files_are_no_cases(tmp_path: Path) -> None:

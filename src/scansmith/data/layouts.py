@@ -24,6 +24,7 @@ from scansmith.data.layouts_names import (
     find_pairs,
     find_slices,
 )
+from scansmith.io.dicom import looks_like_dicom
 from scansmith.io.scans import read_labels, values_of
 from scansmith.labels.table import KNOWN, LabelTable
 from scansmith.scan import CaseFiles, DataError, Problem
@@ -101,9 +102,13 @@ def find_layout(src: Path | str, layout: str | None = None) -> DataSet:
 
 def _dicom(root: Path) -> str:
     """The first DICOM file in a folder or below it, from there; "" if there is none."""
-    found = (path for path in root.rglob("*") if path.suffix.lower() == ".dcm")
-    first = next(found, None)
-    return first.relative_to(root).as_posix() if first else ""
+    for path in root.rglob("*"):
+        try:
+            if path.is_file() and looks_like_dicom(path):
+                return path.relative_to(root).as_posix()
+        except OSError:  # one that may not be read tells nothing
+            continue
+    return ""
 
 
 def _data_set(root: Path, layout: str, found: Found) -> DataSet:

@@ -90,6 +90,11 @@ def is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
+def looks_like_dicom(path: Path) -> bool:
+    """Whether a file has DICOM's mark, or is named as if it had: old files have none."""
+    return path.name.lower().endswith(_ENDINGS) or is_dicom(path)
+
+
 def _refuse(problems: Sequence[Problem]) -> None:
     if problems:
         raise DataError(problems)
@@ -101,7 +106,7 @@ def _read_slices(folder: Path) -> list[pydicom.Dataset]:
     slices: list[pydicom.Dataset] = []
     problems: list[Problem] = []
     for path in sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != "."):
-        if not is_dicom(path) and not path.name.lower().endswith(_ENDINGS):
+        if not looks_like_dicom(path):
             continue
         try:
             one = pydicom.dcmread(path)

@@ -33,7 +33,7 @@ from scansmith.evaluate.privacy.texts import (
     text_file,
     unknown_file,
 )
-from scansmith.io.dicom import is_dicom
+from scansmith.io.dicom import is_dicom, looks_like_dicom
 from scansmith.scan import DataError
 
 _MOST_SHOWN = 200
@@ -145,7 +145,7 @@ def _reader(path: Path) -> Callable[[Path], Said]:
         return _picture
     if name.endswith(ENDINGS):
         return text_file
-    if is_dicom(path) or name.endswith((".dcm", ".dicom", ".ima")):
+    if looks_like_dicom(path):
         return _dicom
     return unknown_file
 
