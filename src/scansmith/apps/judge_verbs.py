@@ -178,8 +178,7 @@ def study(
     if (out / "report.html").exists():  # an analysis has its results alone
         typer.echo(f"report in {out / 'report.html'}, numbers in {out / 'report.json'}")
     if count := len(found["problems"]):
-        text = f"not done: {count} part(s), listed above; the same command does what was not done"
-        typer.echo(text, err=True)
+        typer.echo(f"not done: {count} part(s), listed above", err=True)
         raise typer.Exit(1)
 
 
