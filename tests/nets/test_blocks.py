@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.profiler import profile
 
-from scansmith.nets.blocks import Conv3d, SameConv, conv
+from scansmith.nets.blocks import Conv3d, InstanceNorm2d, InstanceNorm3d, SameConv, conv
 
 
 def test_an_even_kernel_is_padded_by_one_before_and_two_after():
@@ -69,3 +69,47 @@ def test_in_bf16_a_volume_stays_whole():
     with torch.autocast("cpu", torch.bfloat16), profile() as watched:
         assert layer(x).dtype == torch.bfloat16
     assert not [event.key for event in watched.key_averages() if event.key == "aten::cat"]
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("size", [(2, 3, 5, 4), (1, 3, 4, 3, 2), (3, 2, 1, 2)])
+def test_instance_norm_is_pytorch_s_and_takes_the_faster_kernel(size, affine):
+    torch.manual_seed(0)
+    kind, plain_kind = (
+        (InstanceNorm2d, nn.InstanceNorm2d)
+        if len(size) == 4
+        else (InstanceNorm3d, nn.InstanceNorm3d)
+    )
+    layer, plain = (one(size[1], affine=affine) for one in (kind, plain_kind))
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    plain.load_state_dict(layer.state_dict())
+    x, weights = 3 + 2 * torch.randn(size), torch.randn(size)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    with profile() as watched:
+        found = layer(ours)
+    assert "aten::native_group_norm" in {event.key for event in watched.key_averages()}
+    expected = plain(theirs)
+    torch.testing.assert_close(found, expected)
+    # Gradients of gradients too: a gradient penalty takes them.
+    pairs = []
+    for result, source in ((found, ours), (expected, theirs)):
+        (slope,) = torch.autograd.grad((result * weights).sum(), source, create_graph=True)
+        slope.square().sum().backward()
+        pairs.append((slope, source.grad))
+    for one, other in zip(*pairs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    for one, other in zip(layer.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_instance_norm_by_hand():
+    # 1, 2, 3, 6: mean 3, variance (4 + 1 + 0 + 9) / 4 = 3.5.
+    x = torch.tensor([1.0, 2.0, 3.0, 6.0]).view(1, 1, 2, 2)
+    expected = (x - 3) / (3.5 + 1e-5) ** 0.5
+    torch.testing.assert_close(InstanceNorm2d(1)(x), expected)
+
+
+def test_instance_norm_of_one_pixel_is_refused():
+    with pytest.raises(ValueError, match="more than 1 spatial element"):
+        InstanceNorm2d(2)(torch.randn(4, 2, 1, 1))

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scansmith.nets.blocks import initialise
+from scansmith.nets.blocks import InstanceNorm2d, initialise
 
 Init = Literal["normal", "averaging"]
 
 
-class InstanceNorm(nn.InstanceNorm2d):
+class InstanceNorm(InstanceNorm2d):
     """Instance norm with scale and shift; small maps are normalised over all channels together.
 
     A map of one pixel has no spread, and what one of four pixels has left after instance norm is

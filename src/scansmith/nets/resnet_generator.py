@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from scansmith.nets.blocks import conv
+from scansmith.nets.blocks import InstanceNorm2d, InstanceNorm3d, conv
 
 Shortcut = Literal["none", "add", "inside"]
 
@@ -101,5 +101,5 @@ def _normed(dims: int, width: int, layer: nn.Module) -> nn.Sequential:
 
 
 def _plain_norm(dims: int, width: int) -> nn.Module:
-    kind = nn.InstanceNorm2d if dims == 2 else nn.InstanceNorm3d
+    kind = InstanceNorm2d if dims == 2 else InstanceNorm3d
     return kind(width)
