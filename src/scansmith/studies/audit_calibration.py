@@ -6,36 +6,39 @@ Real patients are dealt out in thirds, many times: a third stands for synthetic 
 nothing to the others, so every copy that is called is a false alarm. Then lesions of some patients
 are pasted into scans of others, as they are, mirrored, noisy, brighter, blurred, eroded, larger or
 turned, and looked for. Both for the boxes round lesions and for their insides
-(`scansmith.evaluate.privacy.cases`).
+(`scansmith.evaluate.privacy.cases`). With `--audits N`, N deals are audited as a whole as well: how
+often strangers pass. Such an audit takes about a minute for a few hundred small scans.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from scansmith.data.layouts import find_layout
 from scansmith.evaluate.privacy import statistics
+from scansmith.evaluate.privacy.audit import measured
 from scansmith.evaluate.privacy.cases import (
-    LEAST_INSIDE,
     Layout,
     Trace,
     lay_out,
-    lesions,
     trace,
 )
-from scansmith.evaluate.privacy.lines import ALPHA, LINES, Pieces
+from scansmith.evaluate.privacy.lines import ALPHA, LINES, Pieces, Sides, lines_of
+from scansmith.evaluate.privacy.verdict import judge
 from scansmith.evaluate.view import View, files_of, oriented, share, view, with_slices
 from scansmith.io import read_scan
 from scansmith.io.atomic import write_bytes
 from scansmith.scan import DataError
 from scansmith.studies.command import command
+from scansmith.studies.lesion_pasting import CHANGES, pasted
 from scansmith.studies.tables import plain, table
 from scansmith.train.checkpoint import write_json
 
@@ -43,55 +46,6 @@ REGIONS = ("lesion", "inside")
 DEALS, PASTED = 200, 12
 FEW = (12, 24)
 LEAST_CASES = 9
-Patch = tuple[np.ndarray, np.ndarray]
-"""A lesion cut out: image (C, d, h, w), mask (d, h, w)."""
-
-
-def _each(patch: Patch, image: Callable[[np.ndarray], np.ndarray], mask: Any = None) -> Patch:
-    moved = np.stack([image(channel) for channel in patch[0]])
-    return moved, patch[1] if mask is None else mask(patch[1].astype(np.uint8)) > 0
-
-
-def _eroded(patch: Patch) -> Patch:
-    smaller = ndimage.binary_erosion(patch[1], np.ones((1, 3, 3)))
-    return patch[0], smaller if smaller.sum() >= LEAST_INSIDE else patch[1]
-
-
-def _noisy(patch: Patch) -> Patch:
-    rng = np.random.default_rng(0)
-    return _each(patch, lambda x: x + rng.normal(0, 0.2 * x[patch[1]].std(), x.shape))
-
-
-def _larger(patch: Patch) -> Patch:
-    by = (1, 1.1, 1.1)
-    return _each(
-        patch, lambda x: ndimage.zoom(x, by, order=1), lambda m: ndimage.zoom(m, by, order=0)
-    )
-
-
-def _turned(patch: Patch) -> Patch:
-    def turn(x: np.ndarray, order: int, mode: str) -> np.ndarray:
-        return ndimage.rotate(x, 10, axes=(1, 2), order=order, mode=mode)
-
-    return _each(patch, lambda x: turn(x, 1, "nearest"), lambda m: turn(m, 0, "constant"))
-
-
-def _blurred(patch: Patch) -> Patch:
-    return _each(patch, lambda x: ndimage.gaussian_filter(x, (0, 0.7, 0.7)))
-
-
-#: What may be done to a lesion that is pasted, and whether the recipient's own stay labelled.
-CHANGES: Mapping[str, tuple[Callable[[Patch], Patch], bool]] = {
-    "as it is": (lambda patch: patch, False),
-    "as it is, beside the recipient's own": (lambda patch: patch, True),
-    "mirrored": (lambda patch: (patch[0][..., ::-1], patch[1][..., ::-1]), False),
-    "noise of 20 % of its sd": (_noisy, False),
-    "1.3 times as bright, and 20 more": (lambda patch: (1.3 * patch[0] + 20, patch[1]), False),
-    "blurred (sd 0.7 pixels)": (_blurred, False),
-    "without its outermost pixels": (_eroded, False),
-    "10 % larger": (_larger, False),
-    "turned by 10 degrees": (_turned, False),
-}
 
 
 @dataclass(frozen=True)
@@ -187,6 +141,30 @@ def false_alarms(cases: Cases, deals: int = DEALS, seed: int = 0) -> dict[str, d
     return rows
 
 
+def verdicts(cases: Cases, deals: int, seed: int = 0) -> list[dict[str, Any]]:
+    """How audits of strangers end: a third of the patients each is synthetic, train and hold-out.
+
+    Returns:
+        For each deal its verdict, the reasons and the p of the set as a whole. There are no files,
+        so none that names a patient.
+    """
+    patients = sorted({case.patient for case in cases.traces})
+    rng, no_files = np.random.default_rng(seed), {"identifying": 0, "unread": [], "unknown": []}
+    rows = []
+    for deal in range(deals):
+        thirds = [set(part) for part in np.array_split(rng.permutation(patients), 3)]
+        made, train, held_out = ([c for c in cases.traces if c.patient in part] for part in thirds)
+        trained = np.arange(len(train) + len(held_out)) < len(train)
+        sides = Sides(made, [*train, *held_out], trained)
+        lines = lines_of(sides, cases.layout, lambda done, total, text: None)
+        report = measured(sides, lines, seed)
+        found = judge(report["lines"], report["exchange"], no_files)
+        print(f"audit {deal + 1} of {deals}: {found['verdict']}", file=sys.stderr, flush=True)
+        told = {what: found[what] for what in ("verdict", "reasons")}
+        rows.append({**told, "p": report["exchange"]["p"]})
+    return rows
+
+
 def found_pastes(cases: Cases, most: int = PASTED, seed: int = 0) -> dict[str, dict[str, Any]]:
     """Change -> region -> lesions pasted, called copies, and nearest to their donor."""
     order = np.random.default_rng(seed).permutation(len(cases.views))
@@ -200,49 +178,12 @@ def found_pastes(cases: Cases, most: int = PASTED, seed: int = 0) -> dict[str, d
     rows = {}
     for how, (change, keep) in CHANGES.items():
         made = [
-            (donor, pasted(cases.views[one], cases.views[donor], change, cases, keep=keep))
+            (donor, pasted(cases.views[one], cases.views[donor], change, cases.layout, keep=keep))
             for one, donor in zip(recipients, donors[:most], strict=False)
         ]
         traced = [(cases.views[n].patient, trace(one, cases.layout)) for n, one in made]
         rows[how] = {name: _told(traced, real, among[name], name, cases) for name in REGIONS}
     return rows
-
-
-def pasted(
-    recipient: View,
-    donor: View,
-    change: Callable[[Patch], Patch],
-    cases: Cases,
-    *,
-    keep: bool = False,
-) -> View:
-    """A scan with another's largest lesion in it.
-
-    Args:
-        keep: its own lesions stay labelled, but for those that the pasted one touches.
-    """
-    lesion = cases.layout.shared.lesion
-    whole = lesions(donor, lesion)[0]  # donors have one
-    assert recipient.labels is not None
-    (box,) = ndimage.find_objects(whole.astype(np.uint8))
-    patch, mask = change((donor.image[:, *box].astype(np.float32), whole[box]))
-    size = recipient.labels.shape
-    fits = tuple(slice(0, n) for n in size)  # what is larger than the scan is cut off
-    patch, mask = patch[:, *fits], mask[fits]
-    starts = [min(side.start, n - m) for side, n, m in zip(box, size, mask.shape, strict=True)]
-    at = tuple(slice(max(0, a), max(0, a) + m) for a, m in zip(starts, mask.shape, strict=True))
-    image, labels = recipient.image.astype(np.float32), recipient.labels.copy()
-    own, there = np.isin(labels, lesion), np.zeros(size, bool)
-    there[at] = mask
-    if keep:
-        touched = ndimage.binary_propagation(
-            ndimage.binary_dilation(there) & own, np.ones((3, 3, 3)), mask=own
-        )
-        own = touched
-    labels[own] = 0
-    image[:, *at] = np.where(mask, patch, image[:, *at])
-    labels[at] = np.where(mask, lesion[0], labels[at])
-    return replace(recipient, image=image, labels=labels)
 
 
 def _told(
@@ -268,19 +209,20 @@ def _told(
     }
 
 
-def study(data: Path, lesion: Sequence[str] | None = None) -> dict[str, Any]:
-    """Both questions."""
+def study(data: Path, lesion: Sequence[str] | None = None, audits: int = 0) -> dict[str, Any]:
+    """All questions; `audits`: how many deals are audited as a whole."""
     cases = Cases.of(data, lesion)
     return {
         "patients": len({case.patient for case in cases.traces}),
         "lesion": [cases.layout.shared.structures[n] for n in cases.layout.shared.lesion],
         "strangers": false_alarms(cases),
         "pasted": found_pastes(cases),
+        "audits": verdicts(cases, audits),
     }
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:
-    """Two tables."""
+    """Two tables, and how whole audits ended."""
     words = {"lesion": "box round the lesion", "inside": "lesion's inside"}
     rows = [
         [
@@ -303,7 +245,12 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         [how, *(_counts(row[name]) for name in REGIONS)] for how, row in result["pasted"].items()
     ]
     head = ["pasted lesion", *(f"{words[name]}: called copies" for name in REGIONS)]
-    return "\n".join([*lines, "", *table(head, rows), ""])
+    lines += ["", *table(head, rows)]
+    if result["audits"]:
+        ends = Counter(row["verdict"] for row in result["audits"])
+        told = ", ".join(f"{count} {verdict}" for verdict, count in ends.most_common())
+        lines += ["", f"Of {len(result['audits'])} whole audits of strangers: {told}."]
+    return "\n".join([*lines, ""])
 
 
 def _counts(row: Mapping[str, int]) -> str:
@@ -316,8 +263,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("data", type=Path, help="labelled data set on disk")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--lesion", action="append", help="structure that is the lesion")
+    parser.add_argument(
+        "--audits", type=int, default=0, metavar="N", help="deals that are audited as a whole"
+    )
     given = parser.parse_args(words)
-    result = study(given.data, given.lesion)
+    result = study(given.data, given.lesion, given.audits)
     write_json(given.out / "study.json", plain(result))
     write_bytes(given.out / "study.md", as_markdown(result).encode())
     print(as_markdown(result))
