@@ -148,6 +148,7 @@ def train(
         resume=resume,
         validate=_validator(held_out) if held_out else None,
         panels=lambda played: _panels(played, shown),
+        modalities=facts.modalities,
         progress=progress,
     )
     return Path(out)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from scansmith.train.pictures import COLOURS, GAP, TITLE, save_grid
 
@@ -55,3 +55,17 @@ def test_a_volume_shows_the_middle_slice_of_each_axis_with_the_head_up(tmp_path:
 def test_four_modalities_at_most_have_a_column_each(tmp_path: Path) -> None:
     save_grid({"made": torch.rand(1, 6, 128, 128)}, tmp_path / "grid.png")
     assert picture(tmp_path / "grid.png").shape[1] == 4 * (128 + GAP)
+
+
+def test_columns_are_called_after_their_modalities(tmp_path: Path, monkeypatch) -> None:
+    said = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda pen, at, text, **how: said.append(text))
+    panels = {
+        "labels": torch.zeros(1, 32, 32, dtype=torch.long),
+        "made": torch.rand(1, 2, 32, 32),
+        "change": torch.rand(1, 1, 32, 32),
+        "parts": torch.rand(1, 3, 32, 32),  # not the modalities
+    }
+    save_grid(panels, tmp_path / "grid.png", ["flair", "t1"])
+    parts = ["parts 1", "parts 2", "parts 3"]
+    assert said == ["labels", "made flair", "made t1", "change", *parts]

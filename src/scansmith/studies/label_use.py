@@ -287,7 +287,8 @@ def run_study(study: Study) -> dict[str, Any]:
     write_bytes(study.out / "patients.csv", rows_csv(asked.seeds, real, made).encode())
     first = {name: study.tested(name, asked.seeds[0]) for name in study.makers}
     segmenter = study.segmenter(REAL, asked.seeds[0])
-    save_picture(study.test, first, segmenter, study.seen_as, study.out / "samples.png")
+    path, modalities = study.out / "samples.png", study.store.facts.modalities
+    save_picture(study.test, first, segmenter, study.seen_as, path, modalities)
     return result
 
 

@@ -135,6 +135,7 @@ def save_picture(
     segmenter: Segmenter,
     seen_as: np.ndarray,
     path: Path,
+    modalities: Sequence[str],
     count: int = 6,
 ) -> None:
     """Test cases as rows: labels, real, what is found in it, then the same for what was made.
@@ -158,7 +159,7 @@ def save_picture(
     for name, cases in made.items():
         if cases is not None:
             panels[name], panels[f"found in {name}"] = shown(cases)
-    save_grid(panels, path)
+    save_grid(panels, path, modalities)
 
 
 def _summary(rows: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:

@@ -115,7 +115,8 @@ def study(
             if number == 0:
                 edited = maker.edited(1, asked.seed, MOST_SAMPLES)
                 seen_as = told_apart(store.facts.structures)[1]
-                save_samples(test, made, edited, seen_as, out / f"{file_name(name)}-samples.png")
+                path = out / f"{file_name(name)}-samples.png"
+                save_samples(test, made, edited, seen_as, path, store.facts.modalities)
     return {
         "modalities": list(store.facts.modalities),
         "steps": asked.steps,
@@ -148,6 +149,7 @@ def save_samples(
     edited: Sequence[Case],
     seen_as: np.ndarray,
     path: Path,
+    modalities: Sequence[str],
 ) -> None:
     """Labels, real, made; then edited labels and what was made of them, as MM-GAN's Figs. 5, 6.
 
@@ -165,7 +167,7 @@ def save_samples(
     real, labels = panel(test[:MOST_SAMPLES])
     made, maps = panel(edited)
     panels = {"labels": labels, "real": real, "made": panel(remade[:MOST_SAMPLES])[0]}
-    save_grid({**panels, "edited labels": maps, "made of these": made}, path)
+    save_grid({**panels, "edited labels": maps, "made of these": made}, path, modalities)
 
 
 def _is_of(key: str, modality: str) -> bool:

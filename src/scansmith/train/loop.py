@@ -47,6 +47,7 @@ def fit(
     resume: bool = False,
     validate: Validate | None = None,
     panels: Panels | None = None,
+    modalities: Sequence[str] = (),
     progress: Report | None = None,
 ) -> None:
     """Train `game` for `settings.steps` steps; everything that comes of it lies in `run`.
@@ -59,6 +60,7 @@ def fit(
         resume: go on from the last checkpoint; a fresh folder starts from nothing.
         validate: metrics of the game; the first decides what is best, lower is better.
         panels: pictures for sample grids, title -> (B, C, *S) images or (B, *S) labels.
+        modalities: what the channels of images are called there.
         progress: told (steps done, steps in all, a line about the losses) after each step.
     Raises:
         RunError: the folder holds another run, a checkpoint is damaged, a term is not finite or
@@ -93,7 +95,7 @@ def fit(
                 if _due(step, settings.validate_every or settings.checkpoint_every, settings):
                     diary.validate(step, validate)
                 if _pictured(step, settings):
-                    diary.picture(step, panels)
+                    diary.picture(step, panels, modalities)
                 if interrupt.asked or _due(step, settings.checkpoint_every, settings):
                     diary.save(step)
                 if progress is not None:
@@ -186,13 +188,13 @@ class _Diary:
             checkpoint.save(self.run, "best", tensors, self._progress(step))
             checkpoint.keep_only(self.run, "best", {step, *self.saved_best})
 
-    def picture(self, step: int, panels: Panels | None) -> None:
+    def picture(self, step: int, panels: Panels | None, modalities: Sequence[str]) -> None:
         """Save the sample grid and the loss curves of this step."""
         if panels is not None:
             torch.manual_seed(chance_seed(self.settings.seed, step, PICTURES))
             with self.arena.showing() as game:
                 shown = panels(game)
-            save_grid(shown, self.run / "samples" / f"step_{step:06d}.png")
+            save_grid(shown, self.run / "samples" / f"step_{step:06d}.png", modalities)
         draw_curves(self.run)
 
     def save(self, step: int) -> None:

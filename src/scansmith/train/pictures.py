@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,18 +40,21 @@ COLOURS = np.array(
 """Of labels 0, 1, 2, ...; told apart by colour-blind readers as far as sixteen can be."""
 
 
-def save_grid(panels: Mapping[str, Tensor], path: Path) -> None:
+def save_grid(panels: Mapping[str, Tensor], path: Path, modalities: Sequence[str] = ()) -> None:
     """Write a sample grid.
 
     Args:
         panels: title -> images (B, C, *S), or integer labels (B, *S). An image is grey, from the
             least to the greatest value of its modality in the panel "real", else in all panels
             with as many modalities. A volume is shown as the middle slice of each axis.
+        modalities: their names, for panels with so many; others are numbered.
     Raises:
         RunError: it cannot be written.
     """
     columns = [
-        column for title, panel in panels.items() for column in _columns(title, panel, panels)
+        column
+        for title, panel in panels.items()
+        for column in _columns(title, panel, panels, modalities)
     ]
     if not columns:
         return
@@ -98,7 +101,7 @@ def rows_of_grid(grid: np.ndarray) -> list[np.ndarray]:
 
 
 def _columns(
-    title: str, panel: Tensor, panels: Mapping[str, Tensor]
+    title: str, panel: Tensor, panels: Mapping[str, Tensor], modalities: Sequence[str]
 ) -> list[tuple[str, list[np.ndarray]]]:
     """The columns of a panel, each with a uint8 (h, w, 3) tile for each sample."""
     panel = panel.detach().cpu()
@@ -107,13 +110,15 @@ def _columns(
         return [(title, [_tile(COLOURS[sample % len(COLOURS)]) for sample in labels])]
     image = panel.float().numpy()
     shown = min(image.shape[1], MOST_MODALITIES)
+    count = image.shape[1]
+    names = modalities if len(modalities) == count else range(1, count + 1)
     columns = []
-    for modality in range(shown):
+    for modality, name in zip(range(shown), names, strict=False):
         low, high = _limits(modality, panel, panels)
         grey = np.clip((image[:, modality] - low) / max(high - low, 1e-6), 0, 1)
         bytes_ = (grey * 255 + 0.5).astype(np.uint8)[..., None]
         tiles = [_tile(np.repeat(sample, 3, axis=-1)) for sample in bytes_]
-        columns.append((title if shown == 1 else f"{title} {modality + 1}", tiles))
+        columns.append((title if shown == 1 else f"{title} {name}", tiles))
     return columns
 
 
