@@ -144,6 +144,20 @@ def test_each_modality_is_judged_by_its_own_segmenter_and_the_measures_are_avera
     assert found["disc"] == pytest.approx((1 + 0.5) / 2)
 
 
+def test_a_false_alarm_in_one_modality_is_one_of_all():
+    names = ("background", "disc")
+    each = ModalitySegmenters(tuple(Segmenter(Threshold(v), names) for v in (0.5, 1.5)))
+    nothing = np.zeros((1, 1, 4), np.uint8)
+
+    def found(*image):
+        return each.scores(np.float32([image])[:, :, None], nothing, lambda a, b: dice(a, b, names))
+
+    quiet = [0, 0, 0, 0]
+    assert np.isnan(found(quiet, quiet)["disc"])
+    assert found([1, 0, 0, 0], quiet)["disc"] == 0
+    assert found([1, 0, 0, 0], [0, 2, 0, 0])["disc"] == 0
+
+
 def test_a_segmenter_is_trained_for_each_modality_and_sees_no_other(tmp_path):
     one = balls(2, 4)
     two = [np.concatenate([image, image + 100]) for image in one.images]

@@ -16,7 +16,7 @@ from scansmith.studies import label_to_image, tumour_painting
 from scansmith.studies.contrast import Contrast, contrast_of, textures
 from scansmith.studies.contrast import fills as fills_of
 from scansmith.studies.evolution import LABEL, evolution
-from scansmith.studies.tables import Slice, by_scan, cell, over_scans, save_study, table
+from scansmith.studies.tables import Slice, by_scan, cell, over_scans, save_study, signed, table
 from scansmith.train.pictures import GAP, TITLE, rows_of_grid, save_grid
 from scansmith.workflow import SHOWN, prepare, train
 
@@ -100,6 +100,12 @@ def test_a_scan_counts_once_however_many_slices_it_has():
     assert over_scans([scans])["mae"]["mean"] == 4.0  # over slices it would be 3
 
 
+def test_a_patient_may_have_a_slash_in_the_name():
+    row = {"mae": 1.0}
+    told = over_scans([{"site/p0/c0": row, "site/p0/c1": row, "site/p1/c2": {"mae": 4.0}}])["mae"]
+    assert (told["patients"], told["cases"], told["mean"]) == (2, 3, 2.0)
+
+
 def test_a_scan_with_a_perfect_slice_is_left_out_of_a_mean_and_told():
     slices = [liver_slice(case="a")] * 2 + [liver_slice(case="b"), liver_slice(case="c")]
     rows = [{"psnr": np.inf}, {"psnr": 20.0}, {"psnr": 30.0}, {"psnr": np.nan}]
@@ -133,6 +139,14 @@ def test_a_cell_shows_the_mean_with_its_interval():
     assert cell({"mean": 18.304, "interval": [17.0, 19.5]}) == "18.30 (17.00 to 19.50)"
     assert cell({"mean": 0.65, "interval": None}) == "0.650"
     assert cell({"mean": None}) == "-"
+    # Who reads "0.000" beside "helps" must not wonder; what is no more than rounding is 0.
+    assert cell({"mean": 0.0004, "interval": [0.0002, 0.0071]}) == "0.0004 (0.0002 to 0.0071)"
+    assert cell({"mean": -1e-17, "interval": [-0.25, 0.25]}) == "0.000 (-0.250 to 0.250)"
+    assert [signed(v) for v in (0.0124, -0.0003, 0.0, 1e-17)] == [
+        "+0.012",
+        "−0.0003",
+        *["0.000"] * 2,
+    ]
 
 
 def test_a_table_is_markdown():

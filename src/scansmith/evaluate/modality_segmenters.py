@@ -30,14 +30,22 @@ class ModalitySegmenters:
         return np.stack([one.predict(images[:, c : c + 1]) for c, one in enumerate(self.each)])
 
     def scores(self, images: np.ndarray, labels: np.ndarray, measure: Measure) -> dict[str, float]:
-        """Means over the modalities of a measure; nan where any modality has none.
+        """Means of a measure over the modalities that have it; nan where none has.
+
+        Of a structure that a case lacks, a modality has no Dice, or 0 if its segmenter finds the
+        structure all the same: one such false alarm is enough for the mean to be 0.
 
         Args:
             images: (N, C, *S).
             labels: (N, *S), structure indices.
         """
         rows = [measure(labels, found) for found in self.predict(images)]
-        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        return {name: _mean([row[name] for row in rows]) for name in rows[0]}
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def train_modality_segmenters(

@@ -8,12 +8,14 @@ where to look, not what is good enough for a purpose.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import isfinite
+from math import exp, inf, isfinite, log
 from typing import Any
 
-#: Inside the lesion, mean over pairs (of the bias without its sign): limits of close and differs.
+#: Inside the lesion, mean over pairs, whichever way each is off: limits of close and differs.
 BIAS_OF_RANGE = (0.02, 0.05)  # 8 HU and 20 HU of a 400 HU window
-SD_RATIO = ((0.8, 1.25), (0.5, 2.0))
+SD_FACTOR = (1.25, 2.0)
+
+LEVEL, SPREAD = ("brighter", "darker"), ("more uneven", "flatter")
 
 ORDER = ("far", "differs", "close", None)
 Verdict = dict[str, Any]
@@ -121,8 +123,8 @@ def _paired(metrics: dict[str, Any]) -> Iterator[Verdict]:
         if not entry:
             continue
         width = metrics["windows"][modality]["data_range"]
-        ratio = entry["sd_ratio"]["mean"]
-        biases = _biases(metrics["pairs"]["cases"], modality)
+        biases = _of_pairs(metrics["pairs"]["cases"], modality, "bias")
+        ratios = _of_pairs(metrics["pairs"]["cases"], modality, "sd_ratio")
         if biases:
             off = sum(map(abs, biases)) / len(biases)
             yield {
@@ -130,39 +132,36 @@ def _paired(metrics: dict[str, Any]) -> Iterator[Verdict]:
                 "modality": modality,
                 "region": "lesion",
                 "verdict": _by_limits(off / width, *BIAS_OF_RANGE),
-                "sentence": f"{off:.3g} {_side(biases)}, {100 * off / width:.2g} % of the data "
-                "range",
+                "sentence": f"{off:.3g} {_side(biases, *LEVEL)}, {100 * off / width:.2g} % of the "
+                "data range",
             }
-        if ratio is not None:
-            limits = SD_RATIO[0][1], SD_RATIO[1][1]
+        if ratios:
+            # Half and twice the real spread are equally far off; none at all is beyond all limits.
+            logs = [log(ratio) if ratio > 0 else -inf for ratio in ratios]
+            off, none = exp(sum(map(abs, logs)) / len(logs)), logs.count(-inf)
+            told = f"a factor of {off:.3g}" if not none else f"0 in {none} of {len(logs)} cases,"
             yield {
                 "aspect": "spread, in pairs",
                 "modality": modality,
                 "region": "lesion",
-                "verdict": _by_limits(max(ratio, 1 / max(ratio, 1e-9)), *limits),
-                "sentence": f"standard deviation {ratio:.2g} times the real one{_word(ratio)}",
+                "verdict": _by_limits(off, *SD_FACTOR),
+                "sentence": f"standard deviation {told} {_side(logs, *SPREAD)}",
             }
 
 
-def _biases(rows: Sequence[dict[str, Any]], modality: str) -> list[float]:
-    """Of the lesion in each pair that has one."""
-    found = [row["values"].get(modality, {}).get("lesion", {}).get("bias") for row in rows]
-    return [float(bias) for bias in found if bias is not None and isfinite(bias)]
+def _of_pairs(rows: Sequence[dict[str, Any]], modality: str, measure: str) -> list[float]:
+    """A measure of the lesion in each pair that has it."""
+    found = [row["values"].get(modality, {}).get("lesion", {}).get(measure) for row in rows]
+    return [float(value) for value in found if value is not None and isfinite(value)]
 
 
-def _side(biases: Sequence[float]) -> str:
+def _side(errors: Sequence[float], more: str, less: str) -> str:
     """To which side cases lie off, or to how many sides: opposite ones do not make up for it."""
-    brighter, darker = sum(b > 0 for b in biases), sum(b < 0 for b in biases)
-    if brighter and darker:
-        cases = f"{brighter} of {len(biases)} cases, darker in {darker}"
-        return f"off real in the mean case (brighter in {cases})"
-    return "brighter than real" if brighter else "darker than real" if darker else "off real"
-
-
-def _word(ratio: float) -> str:
-    if abs(ratio - 1) < 0.05:
-        return ""
-    return ": flatter than real" if ratio < 1 else ": more uneven than real"
+    above, below = sum(error > 0 for error in errors), sum(error < 0 for error in errors)
+    if above and below:
+        cases = f"{above} of {len(errors)} cases, {less} in {below}"
+        return f"off real in the mean case ({more} in {cases})"
+    return f"{more} than real" if above else f"{less} than real" if below else "off real"
 
 
 def _by_limits(value: float, close: float, differs: float) -> str:

@@ -8,7 +8,7 @@ stand beside them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -282,7 +282,7 @@ def _shown(job: Job, lesion: int = 0) -> tuple[dict[str, list[Shown]], tuple[str
 
     def slices_of(runs: Sequence[Path]) -> list[Shown]:
         return [
-            replace(one, patient=f"{run.name}/{one.patient}")  # two sets may share case names
+            one
             for run in runs
             for one in synthetic_slices(_made(job, run), job.store, options, lesion)
         ]

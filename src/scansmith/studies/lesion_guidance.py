@@ -9,15 +9,14 @@ sets (made without a filter), each set by another lesion guidance. Told are the 
 Dice of label values, means over modalities; the Dice of the lesion as a whole in each modality; and
 its contrast there, the mean inside less the mean of the brain round it (0 to 1 is the range of a
 volume: see `registration`), which tells a lesion that was drawn from one that a segmenter guesses
-at. Each patient (each synthetic case, where nobody is known) counts once; sets under one name are
-put together.
+at. Each patient counts once, as `registration` has it; sets under one name are put together.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +190,7 @@ def main(words: Sequence[str] | None = None) -> None:
     sets = {REAL: real_slices(store, given.split, options, lesion=asked.least_lesion)}
     for name, roots in named_folders(given.sets).items():
         sets[name] = [
-            replace(one, patient=f"{root}/{one.patient}")  # two sets may share case names
+            one
             for root in roots
             for one in synthetic_slices(root, store, options, asked.least_lesion)
         ]

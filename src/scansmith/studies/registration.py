@@ -8,8 +8,8 @@ measured in real cases of the store's held-out patients, and in these with one m
 1, 2 and 4 pixels: registered synthetic cases should stand with the real ones and not with the
 shifted ones. Modalities that are copies of each other agree best of all, so their mean absolute
 difference in the brain is told as well. 0 to 1 is the range of a volume: that of the scan that a
-synthetic case was drawn from, where its set says which. Each patient (each synthetic case, where
-nobody is known) counts once.
+synthetic case was drawn from, where its set says which. Each patient counts once, a synthetic case
+as that scan's patient, in all sets of a name together (as one of its own, where nobody is known).
 """
 
 from __future__ import annotations
@@ -115,14 +115,20 @@ def synthetic_slices(root: Path, store: Store, options: Options, lesion: int = 0
     for files in dataset.cases:
         scan = oriented(read_scan(files))
         source = said[files.case].source if files.case in said else ""
-        shown = _slices_of(scan, store, dataset.table or store.table, source)
+        shown = _slices_of(scan, store, dataset.table or store.table, source, root)
         ill = [one for one in shown if (one.labels > 0).sum() >= lesion]
         found += _spread(ill, options)
     return found
 
 
-def _slices_of(scan: Scan, store: Store, table: LabelTable, source: str) -> Iterator[Shown]:
+def _slices_of(
+    scan: Scan, store: Store, table: LabelTable, source: str, root: Path
+) -> Iterator[Shown]:
     """The slices of a scan; its labels are values of `table`, which may number them anew."""
+    if source in store.cases:
+        patient = store.cases[source].patient
+    else:
+        patient = f"{root}/{scan.patient or scan.case}"  # two sets may share case names
     encoded, intensity = [], store.recipe.intensity
     for number, modality in enumerate(store.facts.modalities):
         raw = scan.image[scan.modalities.index(modality)].T
@@ -140,7 +146,7 @@ def _slices_of(scan: Scan, store: Store, table: LabelTable, source: str) -> Iter
         indices = np.array([store.table.index(name) for name in table.structures], dtype=np.uint8)
         labels = indices[table.encode(scan.labels.T)]
     for image, label in zip(images, labels, strict=True):
-        yield Shown(scan.patient or scan.case, image, label)
+        yield Shown(patient, image, label)
 
 
 def _spread(slices: list[Shown], options: Options) -> list[Shown]:

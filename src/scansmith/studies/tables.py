@@ -14,6 +14,9 @@ from scansmith.evaluate.spread import mean_of_patients
 from scansmith.io.atomic import write_bytes
 from scansmith.train.checkpoint import write_json
 
+#: What is nearer to 0 is told as 0: what sums leave in floating point.
+NOTHING = 1e-6
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -78,7 +81,7 @@ def _mean_of_known(values: Sequence[float]) -> float:
 
 def over_scans(runs: Sequence[dict[str, dict[str, float]]]) -> dict[str, Any]:
     """Means over the scans of all runs (see `by_scan`), with intervals over patients."""
-    pairs = [(case.partition("/")[0], row) for run in runs for case, row in run.items()]
+    pairs = [(case.rpartition("/")[0], row) for run in runs for case, row in run.items()]
     return summary([row for _, row in pairs], [patient for patient, _ in pairs])
 
 
@@ -132,19 +135,29 @@ def cell(found: Mapping[str, Any]) -> str:
     """A mean, its interval and how many infinite values it leaves out, as a table has them."""
     if found["mean"] is None:
         return "-"
-    digits = 3 if abs(found["mean"]) < 1 else 2
-    text = f"{found['mean']:.{digits}f}"
-    if found.get("interval") is not None:
-        low, high = found["interval"]
-        text += f" ({low:.{digits}f} to {high:.{digits}f})"
+    values = [found["mean"], *(found.get("interval") or ())]
+    digits = _digits(3 if abs(found["mean"]) < 1 else 2, *values)
+    text, *ends = (f"{value:z.{digits}f}" for value in values)
+    if ends:
+        text += f" ({' to '.join(ends)})"
     without = found.get("infinite")
     return f"{text}, {without} infinite left out" if without else text
 
 
 def signed(value: float) -> str:
-    """+0.012, with a true minus sign; no sign where nothing is left of it."""
-    text = f"{value:+.3f}".replace("-", "−")
-    return "0.000" if text[1:] == "0.000" else text
+    """+0.012, with a true minus sign; no sign where there is nothing."""
+    if abs(value) < NOTHING:
+        return "0.000"
+    return f"{value:+.{_digits(3, value)}f}".replace("-", "−")
+
+
+def _digits(least: int, *values: float) -> int:
+    """Decimals with which nothing that lies above or below 0 reads as 0."""
+    there = [value for value in values if abs(value) >= NOTHING and np.isfinite(value)]
+    digits = least
+    while not all(round(value, digits) for value in there):
+        digits += 1
+    return digits
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -240,7 +240,7 @@ def differences(
 ) -> dict[str, Any] | None:
     """Reference minus other, scan by scan, where their k-th runs were tested on the same scans."""
     found = [
-        (case.partition("/")[0], {name: row[name] - b[case][name] for name in row})
+        (case.rpartition("/")[0], {name: row[name] - b[case][name] for name in row})
         for a, b in zip(reference, other, strict=False)
         if set(a) == set(b)
         for case, row in a.items()
