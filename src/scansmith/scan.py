@@ -40,6 +40,10 @@ class DataError(ScansmithError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class UnfitLabels(DataError):
+    """No image can be made for these labels; for others it may."""
+
+
 class SettingsError(ScansmithError):
     """A number or a choice that the user gave cannot be used."""
 

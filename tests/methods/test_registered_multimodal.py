@@ -13,7 +13,7 @@ from scansmith.methods.registered_multimodal import (
 )
 from scansmith.nets.structure_map import structure_map
 from scansmith.recipe import Codec, Facts
-from scansmith.scan import Batch, DataError, SettingsError
+from scansmith.scan import Batch, DataError, SettingsError, UnfitLabels
 from scansmith.settings import load_settings
 from scansmith.train.arena import Arena
 
@@ -194,7 +194,7 @@ def test_the_brain_has_to_hold_the_label():
     assert held.record["label_tries"] == 3
     assert held.outside(label) == 0
     never = itertools.repeat(candidate(0.9, 0, 2))
-    with pytest.raises(DataError, match=r"2 pixels lies inside none of 4 .* leaves 1 pixels"):
+    with pytest.raises(UnfitLabels, match=r"2 pixels lies inside none of 4 .* leaves 1 pixels"):
         holding(never, label, numbers)
     # Least outside first, then the least error; a critic's favourite may be an odd one.
     tried = [candidate(0.2, 0.1, 3), candidate(0.3, 0.1, 2), candidate(0.9, 0.2, 2)] + [

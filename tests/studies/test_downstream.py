@@ -416,10 +416,11 @@ def test_a_segmenter_for_each_modality_counts_by_their_mean(tmp_path):
     truth = arms.seen_as[case.labels]
     rows = [dice(truth, said, arms.structures) for said in both.predict(case.image)]
     assert found[case.key]["mean"] == pytest.approx((rows[0]["mean"] + rows[1]["mean"]) / 2)
-    # Label numbers l and l' of each slice: mean (l - l')^2 and 2 sum l l' / sum (l^2 + l'^2).
-    errors, overlaps = [], []
+    # Values l and l' of files, of each slice: mean (l - l')^2 and 2 sum l l' / sum (l^2 + l'^2).
+    assert arms.structures == ("background", "necrosis", "oedema", "enhancing")
+    value, errors, overlaps = np.array([0.0, 1.0, 2.0, 4.0]), [], []
     for said in both.predict(case.image):
-        for one, other in zip(truth.astype(float), said.astype(float), strict=True):
+        for one, other in zip(value[truth], value[said], strict=True):
             errors.append(((one - other) ** 2).mean())
             overlaps.append((2 * (one * other).sum() + 1e-5) / ((one**2 + other**2).sum() + 1e-5))
     assert found[case.key][LABEL_MSE] == pytest.approx(np.mean(errors))

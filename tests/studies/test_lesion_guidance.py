@@ -11,18 +11,24 @@ from scansmith.data.phantom import write_phantoms
 from scansmith.data.write import open_writer
 from scansmith.evaluate.segmentation import SegmenterNumbers
 from scansmith.io.scans import read_scan
+from scansmith.labels.table import LabelTable
 from scansmith.scan import DataError, RunError
 from scansmith.studies import lesion_guidance
 from scansmith.studies.lesion_guidance import Asked, scores, segmenters, study
 from scansmith.studies.registration import Shown
 from scansmith.workflow import prepare
 
+BRATS = LabelTable({0: "background", 1: "necrosis", 2: "oedema", 4: "enhancing"})
+
 
 class Brighter:
-    """A stand-in for a segmenter: class 2 where the image is bright."""
+    """A stand-in for a segmenter: a class where the image is bright."""
+
+    def __init__(self, index=2):
+        self.index = index
 
     def predict(self, images):
-        return np.where(images[:, 0] > 0.5, 2, 0).astype(np.uint8)
+        return np.where(images[:, 0] > 0.5, self.index, 0).astype(np.uint8)
 
 
 def shown(patient="a", lesion=2):
@@ -36,7 +42,7 @@ def shown(patient="a", lesion=2):
 
 
 def test_scores_are_of_label_numbers_and_of_each_modality():
-    row = scores(shown(), [Brighter(), Brighter()], ["flair", "t1"])
+    row = scores(shown(), [Brighter(), Brighter()], ["flair", "t1"], BRATS)
     # flair: all is found. t1: nothing is: 4 pixels of 64 are wrong by 2, so 4 * 4 / 64 = 0.25.
     assert row["MSE"] == pytest.approx((0 + 0.25) / 2)
     assert row["Dice"] == pytest.approx((1 + 0) / 2, abs=1e-6)
@@ -47,10 +53,17 @@ def test_scores_are_of_label_numbers_and_of_each_modality():
 
 
 def test_a_label_of_another_class_counts_half_right_in_the_paper_s_dice_only():
-    row = scores(shown(lesion=1), [Brighter(), Brighter()], ["flair", "t1"])
+    row = scores(shown(lesion=1), [Brighter(), Brighter()], ["flair", "t1"], BRATS)
     # flair: 2 sum(1 2) / (sum 1 + sum 4) = 4 / 5 for each pixel; t1: 0
     assert row["Dice"] == pytest.approx((0.8 + 0) / 2, abs=1e-5)
     assert row["Dice, flair"] == 1
+
+
+def test_labels_count_as_the_values_that_files_have():
+    row = scores(shown(lesion=3), [Brighter(2), Brighter(3)], ["flair", "t1"], BRATS)
+    # Enhancing is the third structure and 4 in files. flair: 2 for 4, t1: nothing for 4.
+    assert row["MSE"] == pytest.approx((4 * 2**2 / 64 + 4 * 4**2 / 64) / 2)
+    assert row["Dice"] == pytest.approx((2 * 2 * 4 / (2**2 + 4**2) + 0) / 2, abs=1e-5)
 
 
 def test_segmenters_of_another_batch_are_refused(tmp_path):

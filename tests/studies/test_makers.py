@@ -10,7 +10,7 @@ from scansmith.data.phantom import write_phantoms
 from scansmith.data.write import LAYOUT_WRITERS
 from scansmith.scan import DataError
 from scansmith.studies.counterparts import real_cases
-from scansmith.studies.makers import ROUNDS, Makers
+from scansmith.studies.makers import Makers
 from scansmith.studies.mix import Plan
 from scansmith.studies.place import Place
 from scansmith.studies.spec import Arm, DataPart, Generator, OnDisk, Spec
@@ -74,7 +74,7 @@ def test_as_many_samples_as_wanted_are_made_and_no_more_rounds_than_that_takes(m
     one = len(mine.samples("class-means", 1))
     assert len(mine.samples("class-means", one)) == one == of_rounds(1)
     assert len(mine.samples("class-means", one + 1)) == of_rounds(2) > one
-    assert len(mine.samples("class-means", 10**6)) == of_rounds(ROUNDS)
+    assert 12 * one <= len(mine.samples("class-means", 12 * one)) < 15 * one
 
 
 @pytest.mark.parametrize("classes", [(0, 2), (2, 3)])

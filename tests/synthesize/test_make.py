@@ -15,11 +15,12 @@ from scansmith.data.write import LAYOUT_WRITERS
 from scansmith.io import read_scan
 from scansmith.io.atomic import write_bytes
 from scansmith.recipe import Intensity
-from scansmith.scan import DataError, RunError, SettingsError
+from scansmith.scan import DataError, RunError, SettingsError, UnfitLabels
 from scansmith.settings import Settings
 from scansmith.synthesize.make import synthesize_with
 from scansmith.synthesize.order import Order
 from scansmith.synthesize.provenance import Origin
+from scansmith.synthesize.source import Sources
 from scansmith.synthesize.works import CHUNK, _in_order, share_kept
 
 ORIGIN = Origin("runs-a", "0123abcd", "painter")
@@ -81,6 +82,48 @@ def test_samples_are_drawn_in_chunks_that_depend_on_the_case_alone(liver, parts,
     slices = [len(liver.volume(row["source_case"])[0]) for row in rows(tmp_path / "out")]
     assert sizes == [n for total in slices for n in (CHUNK, total - CHUNK)]
     assert len(set(states)) == len(states)
+
+
+class Refusing:
+    """In a method's `make`: refuses what was asked for `times` times, of each case number anew."""
+
+    def __init__(self, method, times):
+        self.paint, self.times, self.refused = method.make, times, []
+
+    def __call__(self, source, chance):
+        if len(self.refused) < self.times:
+            self.refused.append(source.labels.numpy().copy())
+            raise UnfitLabels("no image")
+        return self.paint(source, chance)
+
+
+def test_labels_that_no_image_can_be_made_for_are_drawn_anew(liver, parts, tmp_path):
+    method = parts.painter(liver)
+    method.make = refusing = Refusing(method, 2)
+    synthesize_with(method, liver, tmp_path / "out", Order(1, seed=1), ORIGIN)
+    (row,) = rows(tmp_path / "out")
+    assert row["edits"]["turn"] == 2
+    sources = Sources(liver, 1)
+    first, second, third = (sources.take(0, turn) for turn in range(3))
+    assert row["source_case"] == third.case
+    for seen, taken in zip(refusing.refused, (first, second), strict=True):
+        np.testing.assert_array_equal(seen, taken.labels[:CHUNK])
+    written = nib.load(tmp_path / "out" / "labelsTr" / "synth_000000.nii.gz").get_fdata()
+    assert (written == parts.TUMOUR).sum() == (third.labels == parts.TUMOUR).sum()
+    # Without a refusal, a case is what it was; labels that are not edited stay refused.
+    assert "turn" not in first.edits
+    method.make = Refusing(method, 1)
+    with pytest.raises(UnfitLabels, match="no image"):
+        synthesize_with(method, liver, tmp_path / "kept", Order(1, seed=1, edit=False), ORIGIN)
+
+
+def test_a_method_that_can_make_nothing_of_any_labels_says_how_many_were_tried(
+    liver, parts, tmp_path
+):
+    method = parts.painter(liver)
+    method.make = Refusing(method, 10**6)
+    with pytest.raises(UnfitLabels, match="20 edited label maps were tried"):
+        synthesize_with(method, liver, tmp_path / "out", Order(1, seed=1), ORIGIN)
 
 
 @pytest.mark.parametrize("shards", [2, 3])

@@ -1,4 +1,4 @@
-"""Agreement of label maps by the numbers of their labels: the registered multimodal paper's way.
+"""Agreement of label maps by the values of their labels: the registered multimodal paper's way.
 
 It weighs classes with large numbers more and counts confused classes half right, so it is no
 substitute for the Dice of each class (`scansmith.evaluate.overlap`); it is here for its tables and
@@ -15,7 +15,7 @@ from scansmith.scan import DataError
 
 
 def label_value_dice(real: np.ndarray, made: np.ndarray, smooth: float = 1e-5) -> float:
-    """2 sum l l' / (sum l^2 + sum l'^2) over label numbers l = 0, 1, 2, ...; 1 if both are empty.
+    """2 sum l l' / (sum l^2 + sum l'^2) over label values l, 0 the background; 1 if both are empty.
 
     Args:
         real, made: whole numbers (*S), one image; same grid.
@@ -30,7 +30,7 @@ def label_value_dice(real: np.ndarray, made: np.ndarray, smooth: float = 1e-5) -
 
 
 def label_value_mse(real: np.ndarray, made: np.ndarray) -> float:
-    """Mean squared difference of label numbers, 0 if the maps are the same; grids as above."""
+    """Mean squared difference of label values, 0 if the maps are the same; grids as above."""
     real, made = _checked(real, made)
     return float(np.mean((real.astype(np.float64) - made.astype(np.float64)) ** 2))
 

@@ -21,7 +21,7 @@ from scansmith.methods.registered_settings import RegisteredNumbers
 from scansmith.methods.registered_structure import StructureStage
 from scansmith.methods.registered_synthesis import SynthesisStage
 from scansmith.nets.structure_map import contour_error
-from scansmith.scan import DataError
+from scansmith.scan import DataError, UnfitLabels
 
 AT_ONCE = 8  # structure maps decoded together
 
@@ -93,7 +93,7 @@ def holding(
     """A structure map that passes and whose brain holds the label (1, H, W).
 
     Raises:
-        DataError: none of `label_tries` does.
+        UnfitLabels: none of `label_tries` does.
     """
     least: int | None = None
     for tries in range(1, numbers.label_tries + 1):
@@ -103,7 +103,7 @@ def holding(
             one.record["label_tries"] = tries
             return one
         least = outside if least is None else min(least, outside)
-    raise DataError(
+    raise UnfitLabels(
         f"synthesis: a lesion of {int((label > 0).sum())} pixels lies inside none of "
         f"{numbers.label_tries} generated brains; the nearest leaves {least} pixels outside. "
         "Train longer, take labels with smaller lesions, or train with a higher --set "

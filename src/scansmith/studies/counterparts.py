@@ -137,9 +137,12 @@ class Maker:
         sources = Sources(self.own, seed, from_healthy=False)
         first, count = after * len(sources), multiple * len(sources)
         numbers = range(first, first + (count if most is None else min(count, most)))
-        made = []
+        made, works = [], self._works(sources)
         for number in numbers:
-            made.append(self._made(sources, sources.take(number)))
+            source, image, labels, _ = works.drawn(sources.take(number))
+            patient, places = self.own.cases[source.case].patient, tuple(range(len(image)))
+            case = Case(source.case, patient, image, labels, places)
+            made.append(_kept(self.own, case, source.first))
             if progress is not None:
                 progress(len(made), len(numbers), made[-1].case)
         return made
@@ -157,26 +160,18 @@ class Maker:
                 return None
             store = study
         sources = Sources(store, seed, edit=False, split="all")
-        made = []
+        made, works = [], self._works(sources)
         for number, case in enumerate(cases):
             source = Source(number, case.case, 0, *store.volume(case.case), {})
-            whole = self._drawn(sources, source, case.patient)
+            image, labels, _ = works.draw(source)
             kept = list(case.numbers)
-            made.append(
-                Case(case.case, case.patient, whole.image[kept], whole.labels[kept], case.numbers)
-            )
+            made.append(Case(case.case, case.patient, image[kept], labels[kept], case.numbers))
         return made
 
-    def _made(self, sources: Sources, source: Source) -> Case:
-        patient = self.own.cases[source.case].patient
-        return _kept(self.own, self._drawn(sources, source, patient), source.first)
-
-    def _drawn(self, sources: Sources, source: Source, patient: str) -> Case:
-        kind = type(self.loaded.method)
+    def _works(self, sources: Sources) -> Works:
         order = Order(None, sources.seed, edit=sources.edit, split="all")
-        origin = Origin(self.run.name, self.loaded.fingerprint, kind.name)
-        image, labels, _ = Works(self.loaded.method, sources, order, origin).draw(source)
-        return Case(source.case, patient, image, labels, tuple(range(len(image))))
+        origin = Origin(self.run.name, self.loaded.fingerprint, type(self.loaded.method).name)
+        return Works(self.loaded.method, sources, order, origin)
 
 
 @dataclass(frozen=True, eq=False)

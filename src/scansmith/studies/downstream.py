@@ -55,6 +55,12 @@ class Downstream:
         self.known("decided_by", self.spec.decided_by)
 
     @cached_property
+    def values(self) -> np.ndarray:
+        """What each of `structures` is in the data's files: BraTS calls enhancing tumour 4."""
+        names = self.opened.facts.structures
+        return self.opened.table.decode(np.array([names.index(name) for name in self.structures]))
+
+    @cached_property
     def makers(self) -> Makers:
         """Who makes synthetic samples for the arms."""
         return Makers(self.place, self.opened, self.real, self.seed)
@@ -130,14 +136,15 @@ class Downstream:
     def measure(self, labels_true: np.ndarray, labels_pred: np.ndarray) -> dict[str, float]:
         """Dice of each structure, and their mean: of those that decide, if the study names any.
 
-        With a segmenter for each modality label numbers are compared too, as the paper does that
+        With a segmenter for each modality label values are compared too, as the paper does that
         has them: means over the samples.
         """
         found = dice(labels_true, labels_pred, self.structures)
         if self.spec.decided_by:
             found[MEAN] = finite_mean([found[name] for name in self.spec.decided_by])
         if self.spec.segmenters.each_modality:
-            pairs = list(zip(labels_true, labels_pred, strict=True))
+            values = (self.values[labels] for labels in (labels_true, labels_pred))
+            pairs = list(zip(*values, strict=True))
             found[LABEL_MSE] = float(np.mean([label_value_mse(*pair) for pair in pairs]))
             found[LABEL_DICE] = float(np.mean([label_value_dice(*pair) for pair in pairs]))
         return found

@@ -33,6 +33,7 @@ from scansmith.evaluate.segmentation import (
     shuffled,
     train_segmenter,
 )
+from scansmith.labels.table import LabelTable
 from scansmith.scan import DataError
 from scansmith.settings import Section, load_settings
 from scansmith.studies.command import command
@@ -99,16 +100,18 @@ def segmenters(store: Store, asked: Asked, out: Path) -> list[Segmenter]:
     return found
 
 
-def scores(one: Shown, judges: Sequence[Segmenter], modalities: Sequence[str]) -> dict[str, float]:
-    """The measures of one slice that shows a lesion."""
-    truth = one.labels
+def scores(
+    one: Shown, judges: Sequence[Segmenter], modalities: Sequence[str], table: LabelTable
+) -> dict[str, float]:
+    """The measures of one slice that shows a lesion; MSE and Dice of the values in files."""
+    truth, value = one.labels, table.decode
     rim = binary_dilation(truth > 0, iterations=RIM) & (truth == 0) & one.brain
     errors, values, row = [], [], {}
     for number, (modality, judge) in enumerate(zip(modalities, judges, strict=True)):
         image = one.images[number]
         said = judge.predict(image[None, None])[0]
-        errors.append(label_value_mse(truth, said))
-        values.append(label_value_dice(truth, said))
+        errors.append(label_value_mse(value(truth), value(said)))
+        values.append(label_value_dice(value(truth), value(said)))
         row[f"Dice, {modality}"] = dice_of_masks(truth > 0, said > 0)
         around = image[rim].mean() if rim.any() else np.nan
         row[f"contrast, {modality}"] = float(image[truth > 0].mean() - around)
@@ -135,7 +138,7 @@ def study(
             )
         by_patient: dict[str, list[dict[str, float]]] = {}
         for one in slices:
-            row = scores(one, judges, store.facts.modalities)
+            row = scores(one, judges, store.facts.modalities, store.table)
             by_patient.setdefault(one.patient, []).append(row)
         means = [
             {key: float(np.nanmean([row[key] for row in rows])) for key in rows[0]}

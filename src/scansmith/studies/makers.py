@@ -28,14 +28,12 @@ from scansmith.studies.place import Place
 from scansmith.studies.spec import COPIES, MEANS, Spec
 from scansmith.synthesize.source import Sources
 
-ROUNDS = 8
-"""Who gives too few samples is asked again, so many times at most."""
-
 
 class Makers:
     """The generators of a seed, the sets from elsewhere and the baselines, by name.
 
-    A round is about one synthetic case for each real one. What was made serves every arm.
+    A round is one synthetic case or slice for each real one that can be drawn on, which may be
+    fewer than there are. What was made serves every arm.
 
     Args:
         store: the study's.
@@ -48,18 +46,19 @@ class Makers:
         self._rounds: dict[str, list[Sequence[Case]]] = {}
 
     def samples(self, by: str, wanted: int) -> Labelled:
-        """So many synthetic samples or more, as long as `ROUNDS` rounds give them.
+        """So many synthetic samples or more, unless a further round brings none.
 
         Those of a set on disk are shuffled: who takes the first of many would else take those whose
         names come first, which may be of one centre, under every seed the same.
         """
         _, seen_as = told_apart(self.store.facts.structures)
-        rounds = 1
+        rounds, before = 1, None
         while True:
             found = labelled(self.cases(by, rounds), seen_as)
-            if len(found) >= wanted or rounds >= ROUNDS:
+            if len(found) >= wanted or len(found) == before:
                 return self._shuffled(found) if by in self.spec.sets else found
-            rounds = min(ROUNDS, max(rounds + 1, -(-wanted * rounds // max(len(found), 1))))
+            before = len(found)
+            rounds = max(rounds + 1, -(-wanted * rounds // max(before, 1)))
 
     def cases(self, by: str, rounds: int) -> list[Case]:
         """What the first rounds gave; those that were not asked for before are made now."""

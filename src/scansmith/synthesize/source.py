@@ -110,23 +110,27 @@ class Sources:
         turn, position = divmod(number, len(self.places))
         return self.places[_order(self.seed, turn, len(self.places))[position]]
 
-    def take(self, number: int) -> Source:
+    def take(self, number: int, turn: int = 0) -> Source:
         """The source of case number `number`.
 
         If the edit cannot be done in a case, the next one in the order is tried.
 
+        Args:
+            turn: 1, 2, ...: other labels for the same number, if no image can be made for these.
         Raises:
             DataError: it can be done in none of five.
         """
         if not self.kind:
             return self._loaded(number, self.place(number))
-        rng = np.random.default_rng(chance("edit", self.seed, number))
-        tried = [self.place(number + step) for step in range(min(_TRIES, len(self.places)))]
+        rng = np.random.default_rng(chance("edit", self.seed, number, *((turn,) if turn else ())))
+        told = {"turn": turn} if turn else {}
+        steps = range(turn, turn + min(_TRIES, len(self.places)))
+        tried = [self.place(number + step) for step in steps]
         for place in tried:
             source = self._loaded(number, place)
             try:
                 labels, record = self._edited(source, rng)
-                return replace(source, labels=labels, edits=record)
+                return replace(source, labels=labels, edits=record | told)
             except DataError as error:
                 found = error
         raise DataError(

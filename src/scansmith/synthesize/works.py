@@ -22,7 +22,7 @@ from scansmith.data.store import Store
 from scansmith.data.write import open_writer
 from scansmith.labels.table import LabelTable
 from scansmith.methods.base import Made, Method
-from scansmith.scan import Batch, RunError, Scan, SettingsError
+from scansmith.scan import Batch, RunError, Scan, SettingsError, UnfitLabels
 from scansmith.synthesize.folder import Folder
 from scansmith.synthesize.order import Order
 from scansmith.synthesize.provenance import (
@@ -39,6 +39,7 @@ from scansmith.workflow import versions
 
 Progress = Callable[[int, int, str], None]
 CHUNK = 8  # samples drawn at a time; part of what a case is, so not a setting
+LABELS = 20  # tried for a case number, where a method can make nothing of some
 _WRITERS = 4  # threads; a case's compression takes longer than a GPU's drawing of it
 _READ_AHEAD = 2  # cases: editing the labels of one can take as long as drawing it
 T = TypeVar("T")
@@ -102,7 +103,7 @@ class Works:
         pool = ThreadPoolExecutor(threads, thread_name_prefix="scansmith-write")
         try:
             taken = _in_order(pool, self.sources.take, missing, ahead=_READ_AHEAD)
-            made = ((source, *self.draw(source)) for source in taken)
+            made = (self.drawn(source) for source in taken)
             rows = _in_order(pool, lambda each: self.write(folder, *each), made, ahead=threads)
             for done, row in enumerate(rows, start=len(there) + 1):
                 folder.index(lambda rows: self.describe(folder, rows), at_once=False)
@@ -111,6 +112,28 @@ class Works:
             pool.shutdown(cancel_futures=True)
             folder.index(lambda rows: self.describe(folder, rows), at_once=True)
             folder.finish()
+
+    def drawn(
+        self, source: Source
+    ) -> tuple[Source, np.ndarray, np.ndarray, list[Mapping[str, Any]]]:
+        """What the method makes of a source, or of other labels where it can make nothing of these.
+
+        Returns:
+            The source that was taken in the end, and what `draw` made of it.
+        Raises:
+            UnfitLabels: it can make nothing of any; or the labels are not edited.
+        """
+        for turn in range(1, LABELS + 1):
+            try:
+                return (source, *self.draw(source))
+            except UnfitLabels as error:
+                if self.sources.kind in ("", "keep"):
+                    raise
+                last = error
+                source = self.sources.take(source.number, turn)
+        raise UnfitLabels(
+            f"case number {source.number}: {LABELS} edited label maps were tried. {last}"
+        ) from last
 
     def draw(self, source: Source) -> tuple[np.ndarray, np.ndarray, list[Mapping[str, Any]]]:
         """What the method makes of a source.
