@@ -48,7 +48,7 @@ BASELINES = (COPIES, MEANS, SAMPLING)
 structure's mean with noise, and SynthSeg-style contrasts (extra `bench`)."""
 
 LABEL_MSE, LABEL_DICE = LABEL_VALUES = "label MSE", "label Dice"
-"""Measures of label numbers, which registered multimodal's tables have."""
+"""Measures of label values, which registered multimodal's tables have."""
 
 _MANY = 10_000  # samples of which shares are counted out
 AS_LONG = 0.95

@@ -1,6 +1,6 @@
 """How trainings went: loss curves, critics' accuracy and samples at growing numbers of steps.
 
-The papers show these as figures: MAGAN's Figs. 5 to 9 (samples) and 10 to 12 (losses), the heart
+The papers show these as figures: MAGAN's Figs. 5 to 9 (samples) and 10, 11 (losses), the heart
 GAN's Figs. 2 (losses), 3 (accuracy of D on real and made slices) and 5 (samples). An accuracy is
 the share of a critic's patches that are on the right side of the middle; half is chance.
 """
