@@ -57,7 +57,7 @@ def test_fills_are_what_their_names_say():
 def test_scores_inside_the_tumour_do_not_see_the_rest():
     one = liver_slice(60.0)
     made = np.where(one.labels == LESION, 70.0, 0.0).astype(np.float32)
-    scores = tumour_painting.scores(one, made, LESION, data_range=200.0)
+    scores = tumour_painting.scores(one, made, LESION, 200.0, float(one.image.min()))
     assert scores["inside mae"] == pytest.approx(10.0)
     assert scores["inside bias"] == pytest.approx(10.0)
     assert scores["inside psnr"] == pytest.approx(20 * np.log10(200 / 10))

@@ -69,8 +69,10 @@ def painter(run: Path) -> Callable[[Slice], np.ndarray]:
     return paint
 
 
-def scores(one: Slice, made: np.ndarray, lesion: int, data_range: float) -> dict[str, float]:
-    """All measures of one painted slice: "region measure" -> value."""
+def scores(
+    one: Slice, made: np.ndarray, lesion: int, data_range: float, black: float
+) -> dict[str, float]:
+    """All measures of one painted slice: "region measure" -> value; `black`: for SSIM."""
     t = one.labels == lesion
     share = feathered(torch.from_numpy(t.astype(np.float32))[None, None], 1.5)[0, 0].numpy()
     composite = one.image + share * (made - one.image)
@@ -83,7 +85,6 @@ def scores(one: Slice, made: np.ndarray, lesion: int, data_range: float) -> dict
     found: dict[str, float] = {}
     for area, (image, mask) in areas.items():
         found[f"{area} psnr"] = fidelity.psnr(one.image, image, data_range, mask)
-        black = float(one.image.min())
         found[f"{area} ssim"] = fidelity.ssim(one.image, image, data_range, mask, black=black)
         found[f"{area} mae"] = fidelity.mae(one.image, image, mask)
         found[f"{area} bias"] = fidelity.bias(one.image, image, mask)
@@ -182,7 +183,8 @@ class Ground:
     def score(self, paint: Callable[[Slice], np.ndarray]) -> dict[str, dict[str, float]]:
         """Mean scores of each test scan, by patient and case: a scan counts once."""
         data_range = self.store.facts.codecs[0].data_range
-        rows = [scores(one, paint(one), self.lesion, data_range) for one in self.test]
+        black = min(float(one.image.min()) for one in self.test)
+        rows = [scores(one, paint(one), self.lesion, data_range, black) for one in self.test]
         return by_scan(self.test, rows)
 
 
