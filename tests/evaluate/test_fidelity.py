@@ -149,3 +149,14 @@ def test_what_cannot_be_compared_is_refused(real, made, mask, text: str) -> None
 def test_a_slice_smaller_than_the_window_is_refused() -> None:
     with pytest.raises(DataError, match="at least 11 pixels"):
         fidelity.ssim(np.zeros((20, 10, 30)), np.zeros((20, 10, 30)), 1)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+@pytest.mark.parametrize("measure", [fidelity.ssim, fidelity.ms_ssim])
+def test_a_broken_image_is_no_more_similar_than_any(measure, broken: float) -> None:
+    image = np.random.default_rng(0).random((32, 32))
+    worse = image.copy()
+    worse[3, 4] = broken
+    for pair in ((image, worse), (worse, image)):
+        with pytest.raises(DataError, match="NaN or infinite"):
+            measure(*pair, 1.0)

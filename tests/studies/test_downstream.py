@@ -220,6 +220,27 @@ def test_a_folder_of_another_study_is_refused_and_stays_as_it_is(hearts, done):
     assert {path: path.read_bytes() for path in out.iterdir() if path.is_file()} == answer
 
 
+def test_cells_of_arms_that_are_not_named_any_more_are_told_and_stay(hearts, done, tmp_path):
+    out = shutil.copytree(hearts / "out", tmp_path / "out")
+    spec = find_spec(str(hearts / "tiny.yaml"))
+    arms = {name: arm for name, arm in spec.arms.items() if name in ("real", "half")}
+    fewer = spec.model_copy(update={"arms": arms, "generators": {}, "published": Published()})
+    kept, said = sorted((out / "cells").iterdir()), []
+    run_study(fewer, hearts / "raw", out, seeds=(0,), tell=said.append)
+    assert [line for line in said if "also holds cells of both, means, which" in line]
+    assert sorted((out / "cells").iterdir()) == kept
+    said.clear()
+    run_study(str(hearts / "tiny.yaml"), hearts / "raw", out, seeds=(0,), tell=said.append)
+    assert not [line for line in said if "also holds" in line]
+
+
+def test_a_file_is_no_folder_for_a_study(hearts, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(SettingsError, match="is a file, expected a folder"):
+        run_study(str(hearts / "tiny.yaml"), hearts / "raw", tmp_path / "out", seeds=(0,))
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_a_study_of_which_no_cell_was_finished_writes_no_answer(hearts, tmp_path, monkeypatch):
     spec = find_spec(str(hearts / "tiny.yaml"))
     spec = spec.model_copy(update={"arms": {"real": Arm()}, "published": Published()})

@@ -227,3 +227,52 @@ def test_a_run_whose_store_was_replaced_says_nothing(root, tmp_path):
     (run / "run.json").write_text(json.dumps({**record, "store": str(third.path)}))
     with pytest.raises(DataError, match=r"is not the store that .* was trained on any more"):
         check_leakage(root / "made", Store.open(root / "other"), runs=[run])
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        {"source_case": ["{train}", "{test}"]},
+        {"source_case": "{test}.nii.gz"},
+        {"source_case": "imagesTr/{test}_0000.nii.gz"},
+        {"donor": "{test}"},
+        {"made": {"from": ["{train}", {"{test}": 1}]}},
+        {"edits": {"{test}": 1}},
+        {"trained_on": ["{test}"]},
+    ],
+    ids=str,
+)
+def test_whoever_wrote_the_rows_a_test_patient_in_them_is_found(root, made, hidden):
+    store = Store.open(root / "store")
+    names = {split: store.names(split)[0] for split in ("train", "test")}
+    text = json.dumps(hidden)
+    for split, name in names.items():
+        text = text.replace(f"{{{split}}}", name)
+    # As another program may write them: a case, and whatever it pleases.
+    rewritten(made, lambda rows: [{"case": r["case"], "files": None} for r in rows[:1]])
+    assert check_leakage(made, store, learned=["nobody"]).drawn == set()
+    rewritten(made, lambda rows: [*rows, {"case": "synth_000001", **json.loads(text)}])
+    with pytest.raises(DataError, match="cases hold something of patients") as error:
+        check_leakage(made, store, learned=["nobody"])
+    assert f"synth_000001 of {names['test']} among them" in str(error.value)
+
+
+@pytest.mark.parametrize("learned", [None, ["nobody"]])
+@pytest.mark.parametrize("line", ['{"case": "synth', "[1, 2]", '{"source_case": "a"}', "null"])
+def test_what_cannot_be_read_as_rows_lets_nobody_in(root, made, line, learned):
+    store, path = Store.open(root / "store"), made / "provenance.jsonl"
+    path.write_text(path.read_text() + "\n" + line + "\n")
+    with pytest.raises(DataError, match=r"provenance\.jsonl: found 1 line\(s\) .* line 4 among"):
+        check_leakage(made, store, learned=learned)
+    # A whole file of several lines, as a person would write JSON.
+    path.write_text(json.dumps({"case": "a", "source_case": store.names("test")[0]}, indent=1))
+    with pytest.raises(DataError, match=r"found 4 line\(s\) that are no rows, line 1 among them"):
+        check_leakage(made, store, learned=learned)
+
+
+def test_all_rows_of_a_case_count(root, made):
+    store = Store.open(root / "store")
+    tested = store.names("test")[0]
+    rewritten(made, lambda rows: [{**rows[0], "source_case": tested}, *rows])
+    with pytest.raises(DataError, match=f"1 of 2 cases .* of {tested} among them"):
+        check_leakage(made, store)

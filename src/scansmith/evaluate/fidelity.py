@@ -218,6 +218,7 @@ def _ssim_terms(
             f"ssim: image of {x.shape}, expected at least {2 * SSIM_RADIUS + 1} pixels along each "
             "axis of the window. Use MAE or PSNR for smaller images."
         )
+    _refuse_broken(x, y)
     sigma = (0.0,) * (x.ndim - planes) + (SSIM_SIGMA,) * planes
 
     def local(values: np.ndarray) -> np.ndarray:
@@ -250,9 +251,13 @@ def _inside(
     real, made = np.asarray(real, np.float64), np.asarray(made, np.float64)
     if where is not None:
         real, made = real[where], made[where]
-    if not (np.isfinite(real).all() and np.isfinite(made).all()):
-        raise DataError("fidelity: a value is NaN or infinite. Mend the image before measuring it.")
+    _refuse_broken(real, made)
     return real, made
+
+
+def _refuse_broken(*images: np.ndarray) -> None:
+    if not all(np.isfinite(image).all() for image in images):
+        raise DataError("fidelity: a value is NaN or infinite. Mend the image before measuring it.")
 
 
 def _checked(real: np.ndarray, made: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:

@@ -261,10 +261,14 @@ def differences(own: Store, study: Store) -> list[str]:
             "intensity": store.recipe.intensity,
         }
 
+    def told(value: object) -> str:
+        return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
     here, there = facts(own), facts(study)
-    remedy = "Prepare both with the same settings."
+    remedy = "Both have to be of one kind, and prepared with the same settings."
     return [
-        f"{own.path}: {name} {here[name]}, the study's store has {there[name]}. {remedy}"
+        f"{own.path}: {name} {told(here[name])}, the study's store has {told(there[name])}. "
+        f"{remedy}"
         for name in here
         if here[name] != there[name]
     ]

@@ -307,6 +307,11 @@ def run_cells(
             tell(f"{name}: {note}" if name else note)
     tested(place.store())
     tell(_to_do(place, seeds))
+    if others := _others(place):
+        tell(
+            f"{place.out}: also holds cells of {', '.join(others)}, which this study does not "
+            "name. They stay in cells/, and results and report are written without them."
+        )
     for line in _unusable(place, seeds):
         tell(line)
     done = [
@@ -319,6 +324,13 @@ def run_cells(
     for problem in problems:
         tell(problem)
     return {name: [found[name] for found, _ in done] for name in place.spec.arms}, problems
+
+
+def _others(place: Place[Spec]) -> list[str]:
+    """Arms, as files are called after them, that were trained here by a file that named others."""
+    mine = {file_name(name) for name in place.spec.arms}
+    there = {path.stem.rpartition("-seed")[0] for path in (place.out / "cells").glob("*.json")}
+    return sorted(there - mine)
 
 
 def _to_do(place: Place[Spec], seeds: Sequence[int]) -> str:

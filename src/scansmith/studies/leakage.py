@@ -1,24 +1,25 @@
 """Nobody whom a study tests on may have had a part in a synthetic set that it learns from.
 
 Three parts are looked for in what the set says of itself: the patients that its generator learned
-from, the source cases that its images were drawn from, and the cases that its label changes name
-(whose lesion was placed). Where somebody's word stands for what the set does not say, it is looked
-at for cases that have the names of patients who are tested on. What cannot be told is refused too,
-since a leak makes every number better and nothing shows it. A patient who has another name in
-another data set cannot be noticed.
+from, the source cases that its images were drawn from, and whoever else is named where a case is
+told of (whose lesion was placed). Where somebody's word stands for what the set does not say, it is
+looked at for cases that have the names of patients who are tested on. What cannot be told is
+refused too, since a leak makes every number better and nothing shows it. A patient who has another
+name in another data set cannot be noticed.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from scansmith.data.layouts import find_layout
 from scansmith.data.store import Store
 from scansmith.scan import CaseFiles, DataError
-from scansmith.synthesize.provenance import Row, read_rows, row_of, rows_by_file
+from scansmith.synthesize.provenance import Row, row_of, rows_by_file
 from scansmith.workflow import load_run
 
 ROWS = "provenance.jsonl"
@@ -68,7 +69,7 @@ def check_leakage(
     patients = {name: case.patient for name, case in store.cases.items()}
     if held_out is None:
         held_out = {store.cases[name].patient for name in store.names("test")}
-    rows = read_rows(synthetic / ROWS)
+    rows = _rows(synthetic)
     if learned is None:
         _check_rows(synthetic, rows)
         learners, known = _learners(synthetic, rows, store, runs)
@@ -76,7 +77,9 @@ def check_leakage(
     else:
         learners = set(learned) - {NOBODY}
         _check_word(synthetic, learners, {*patients.values(), *store.left_out})
-    drawn = {row["case"]: {patients.get(n, n) for n in _named(row)} for row in rows}
+    drawn: dict[str, set[str]] = {}
+    for row in rows:
+        drawn.setdefault(row["case"], set()).update(patients.get(n, n) for n in _named(row))
     namesakes: dict[str, set[str]] = {}
     untold: list[str] = []
     if learned is not None:
@@ -135,6 +138,35 @@ def _check_word(synthetic: Path, learners: Collection[str], known: Collection[st
             "their names in these data, and leave out who is not in them: "
             f"--learned {NOBODY} or learned: [{NOBODY}] if all are from elsewhere."
         )
+
+
+def _rows(synthetic: Path) -> list[Row]:
+    """What the set says of its cases, whoever wrote it; no file: nothing.
+
+    Raises:
+        DataError: there are lines that say nothing of a case: what they hide cannot be told.
+    """
+    try:
+        lines = (synthetic / ROWS).read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    rows, others = [], []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line) if line.strip() else None
+        except ValueError:
+            row = line
+        if isinstance(row, dict) and isinstance(row.get("case"), str):
+            rows.append(row)
+        elif row is not None or line.strip():
+            others.append(number)
+    if others:
+        raise DataError(
+            f"{synthetic}: {ROWS}: found {len(others)} line(s) that are no rows, line {others[0]} "
+            'among them, expected one JSON object on each, with the name of a case as "case". '
+            "Finish the synthesis (--resume), or mend the file."
+        )
+    return rows
 
 
 def _check_rows(synthetic: Path, rows: Sequence[Row]) -> None:
@@ -218,15 +250,30 @@ def _opened(runs: Sequence[Path | str], store: Store) -> Iterator[tuple[str, Sto
 
 
 def _named(row: Row) -> set[str]:
-    """Names of cases in a row: its source, and all that changes and notes mention."""
-    return {str(row.get("source_case", ""))} | set(_words([row.get("edits"), row.get("notes")]))
+    """All that may be the name of a case or patient in a row, as it is and without what files add.
+
+    What tells of the synthetic case itself and of the program is left out.
+    """
+    told = {key: value for key, value in row.items() if key not in _OWN}
+    return {name for word in _words(told) for name in (word, *_bare(word))}
+
+
+_OWN = ("case", "files", "run", "weights", "method", "versions", "source_split")
+
+
+def _bare(name: str) -> tuple[str, str]:
+    """The case in a file's name, with and without a number: imagesTr/p01_0000.nii.gz is of p01."""
+    stem = PurePosixPath(name.replace("\\", "/")).name.partition(".")[0]
+    head, _, number = stem.rpartition("_")
+    return stem, head if head and number.isdigit() else stem
 
 
 def _words(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for each in value.values():
+        for key, each in value.items():
+            yield key
             yield from _words(each)
     elif isinstance(value, list):
         for each in value:

@@ -86,7 +86,12 @@ def read_rows(path: Path) -> list[Row]:
 
 def rows_by_file(rows: Sequence[Row]) -> dict[str, Row]:
     """Each file that rows list, by its path in the data set -> its row."""
-    return {name: row for row in rows for name in row["files"]}
+    found: dict[str, Row] = {}
+    for row in rows:
+        files = row.get("files")
+        listed = files if isinstance(files, dict | list) else ()
+        found |= {name: row for name in listed if isinstance(name, str)}
+    return found
 
 
 def row_of(case: CaseFiles, root: Path, listed: Mapping[str, Row]) -> Row | None:
