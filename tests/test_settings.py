@@ -75,6 +75,7 @@ def test_a_name_below_a_setting_is_a_mistake_and_not_lost():
 
 
 def test_a_misspelt_section_is_answered_with_the_section():
+    assert mistakes(sets=["zzz=3"])[0].startswith("zzz: no such setting. There are data, ")
     assert mistakes(sets=["methods=3"]) == ["methods: no such setting. Did you mean method?"]
 
 

@@ -316,4 +316,4 @@ def _nearest(name: str, known: Iterable[str]) -> str:
         last[word]
         for word in difflib.get_close_matches(name.rsplit(".", 1)[-1], last, n=1, cutoff=0.6)
     ]
-    return f"Did you mean {close[0]}?" if close else "See --print-config for all settings."
+    return f"Did you mean {close[0]}?" if close else f"There are {', '.join(sections)}."

@@ -57,7 +57,8 @@ def split_patients(
                 "split",
                 "patients",
                 f"{len(learning)} training patient(s), expected {most} or more",
-                "Lower data.patients, or raise the training share of data.split",
+                "Ask for fewer (data.patients; --patients of a study), or raise the training share "
+                "of data.split",
             )
         )
     found = {names[i]: str(part) for i, part in sorted(zip(order, parts, strict=True))}
