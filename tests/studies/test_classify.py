@@ -104,6 +104,47 @@ def test_a_set_that_test_patients_had_a_part_in_is_refused_before_anything_is_tr
     assert not any((tmp_path / name / "classifiers").exists() for name in "abc")
 
 
+def test_a_word_for_one_set_does_not_hide_what_another_tells(root, tmp_path):
+    """Of a set whose generator is known it is looked at all the same."""
+    theirs = shutil.copytree(root / "made", tmp_path / "theirs")
+    (theirs / "provenance.jsonl").unlink()
+    sets = {"theirs": theirs, "gan": root / "made"}
+    turned = [*DATA, "data.split=0.25,0,0.75"]
+    with pytest.raises(DataError, match=r"made: its generator learned from 1 patient\(s\)"):
+        classify(
+            root / "raw", tmp_path / "out", synthetic=sets, data_sets=turned, sets=TINY,
+            runs=[root / "run"], learned=["nobody"],
+        )  # fmt: skip
+
+
+def test_a_set_of_more_patients_than_real_slices_are_learned_from_is_refused(root, tmp_path):
+    fewer = [*DATA, "data.patients=1"]
+    with pytest.raises(DataError, match=r"1 patient\(s\) of the data had a part in it whom"):
+        classify(
+            root / "raw", tmp_path / "out", synthetic={"gan": root / "made"}, data_sets=fewer,
+            sets=TINY, runs=[root / "run"],
+        )  # fmt: skip
+
+
+def test_synthetic_cases_without_a_label_file_are_told_and_a_set_of_these_is_refused(
+    root, done, tmp_path
+):
+    assert done["sets without labels"] == {"gan": []}
+    made = shutil.copytree(root / "made", tmp_path / "made")
+    labels = sorted((made / "labelsTr").iterdir())
+    asked = {"synthetic": {"gan": made}, "data_sets": DATA, "sets": TINY, "runs": [root / "run"]}
+    labels[0].unlink()
+    found = classify(root / "raw", tmp_path / "one", seeds=(0,), **asked)
+    left_out = labels[0].name.partition(".")[0]
+    assert found["sets without labels"] == {"gan": [left_out]}
+    told = f"Left out of gan: 1 case(s) without a label file, {left_out} among them."
+    assert told in as_markdown(found)
+    for path in labels[1:]:
+        path.unlink()
+    with pytest.raises(DataError, match="made: no labelled slice, expected some"):
+        classify(root / "raw", tmp_path / "none", seeds=(0,), **asked)
+
+
 def test_scans_without_a_label_file_are_left_out_and_named(root, done, tmp_path):
     shutil.copytree(root / "raw", tmp_path / "raw")
     store = Store.open(root / "out" / "store")
@@ -155,6 +196,7 @@ def test_the_page_says_of_what_differences_are_and_has_none_of_numbers_that_are_
         "least pixels": 4,
         "train patients": 2,
         "without labels": [],
+        "sets without labels": {},
         "seeds": [0, 1],
     }
     text = as_markdown(result).partition("**Slices, above real, paired by patient and seed**")[2]

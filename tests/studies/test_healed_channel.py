@@ -15,7 +15,7 @@ from scansmith.evaluate.overlap import MEAN
 from scansmith.scan import DataError, RunError, SettingsError
 from scansmith.settings import load_settings
 from scansmith.studies import healed_channel
-from scansmith.studies.healed_channel import Asked, as_markdown, study, summarise
+from scansmith.studies.healed_channel import PUBLISHED, Asked, as_markdown, study, summarise
 from scansmith.studies.healed_folds import CrossValidation, Folds, kept_apart, store_of
 from scansmith.studies.healed_slices import Maps, TwoChannels, slices
 from scansmith.studies.tables import cell as written
@@ -180,7 +180,7 @@ def test_the_second_channel_is_the_healed_slice(root, tmp_path):
     np.testing.assert_array_equal(plain[0][0], plain[0][1])
     np.testing.assert_array_equal(pair[0][0], plain[0][0])
     case, n = places[0].case, places[0].sample
-    np.testing.assert_array_equal(pair[0][1], healed[case][n, 0].astype(np.float32))
+    np.testing.assert_array_equal(pair[0][1], healed[case].part(n)[0].astype(np.float32))
     assert np.abs(pair[0][1] - pair[0][0]).max() > 0.001
     # Slices without lesion are there: what is found in them is wrong.
     maps = Maps(store, places, np.arange(9, dtype=np.uint8))
@@ -195,6 +195,20 @@ def test_differences_are_paired_by_patient_and_seed():
     above = found["above plain"]["ant-gan"][MEAN]
     assert above["mean"] == pytest.approx(0.1)
     assert above["interval"] == pytest.approx([0.1, 0.1])
+
+
+def test_what_is_found_where_nothing_is_stands_beside_the_difference():
+    """Dice of a patient without the structure: nan if nothing is found, 0 if something is."""
+    nan = float("nan")
+    plain = [{"a/a": {MEAN: 0.8}, "b/b": {MEAN: nan}, "c/c": {MEAN: 0.0}, "d/d": {MEAN: nan}}]
+    other = [{"a/a": {MEAN: 0.9}, "b/b": {MEAN: 0.0}, "c/c": {MEAN: nan}, "d/d": {MEAN: 0.0}}]
+    found = summarise({"plain": plain, "ant-gan": other})
+    assert found["above plain"]["ant-gan"][MEAN]["mean"] == pytest.approx(0.1)  # of one patient
+    assert found["false alarms"] == {"ant-gan": [2.0, 1.0]}
+    facts = {"warnings": [], "folds": [["a", "b", "c", "d"]], "seeds": [0]}
+    text = as_markdown({**found, **facts, "published": PUBLISHED})
+    assert "0.100 over 1 of 4 patients" in text
+    assert "ant-gan, false alarms: it alone finds what is not there in 2 test" in text
 
 
 def test_whoever_is_on_both_sides_is_named():

@@ -239,6 +239,16 @@ def test_a_share_that_comes_to_no_sample_is_refused():
         Plan(synthetic=0.1, enhanced=0.02).mix(4, 10, 0)
 
 
+def test_a_stage_that_draws_nothing_is_refused():
+    # Of 14 draws a real sample beside 30 has 14 / 31, which is less than half a one.
+    with pytest.raises(SettingsError, match="14 draws in two stages of 30 and 1 samples"):
+        Plan(synthetic=30, order="synthetic-first").mix(1, 14, 0)
+    assert [s.draws for s in Plan(synthetic=30, order="synthetic-first").mix(1, 31, 0).stages] == [
+        30,
+        1,
+    ]
+
+
 def test_a_plan_is_read_from_a_file_and_its_mistakes_are_told():
     plan = load_settings(Plan, sets=["real=0.1", "synthetic=3", "order=synthetic-first"])
     assert plan == Plan(real=0.1, synthetic=3, order="synthetic-first")

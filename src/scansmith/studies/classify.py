@@ -89,15 +89,32 @@ class Classifiers:
         """A synthetic set as the store would have it.
 
         Raises:
-            DataError: a test patient had a part in it, it cannot be told, or it does not fit.
+            DataError: a test patient had a part in it, or another who may not be learned from; it
+                cannot be told, it does not fit, or nothing in it is labelled.
         """
         root = self.synthetic[name]
-        check_leakage(root, self.store, runs=self.runs, learned=self.learned or None)
+        told = check_leakage(root, self.store, runs=self.runs, learned=self.learned or None)
         whole = self._recipe().model_copy(update={"split": (1.0, 0.0, 0.0), "patients": 0})
         found = prepare(root, self.out / "sets" / file_name(name), whole, workers=1)
-        if problems := differences(found, self.store):
+        problems = differences(found, self.store) + self._unseen(told.learned | told.drawn)
+        if not problems and not labelled(found, "train", root)[1]:
+            problems = ["no labelled slice, expected some to learn from. Give it with its labels."]
+        if problems:
             raise DataError("\n".join(f"{root}: {problem}" for problem in problems))
         return found
+
+    def _unseen(self, had_a_part: Collection[str]) -> list[str]:
+        """A line if patients of the data had a part in a set whom classifiers may not see."""
+        patients = {case.patient for case in self.store.cases.values()}
+        allowed = {self.store.cases[name].patient for name in self.store.names("train")}
+        others = sorted(patients & set(had_a_part) - allowed)
+        if not others:
+            return []
+        return [
+            f"{len(others)} patient(s) of the data had a part in it whom real slices alone are not "
+            f"learned from, {others[0]} among them, expected none. Make it from the "
+            f"{len(allowed)} training patients alone."
+        ]
 
     def score(self, arm: str, seed: int) -> Scores:
         """Class and probability of each clear test slice: "patient/case/slice"."""
@@ -248,6 +265,10 @@ def _result(
         "least pixels": one.rule.least_pixels,
         "train patients": len({p.patient for p in labelled(one.store, "train", one.data)[1]}),
         "without labels": sorted(set(one.store.cases) - _with_labels(one.data)),
+        "sets without labels": {
+            name: sorted(set(one.set_of(name).cases) - _with_labels(root))
+            for name, root in one.synthetic.items()
+        },
         "asked": one.asked.model_dump(mode="json"),
         "arms": {arm: _over_seeds(scores, one.unclear) for arm, scores in found.items()},
         "above": {

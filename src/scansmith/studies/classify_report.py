@@ -25,6 +25,10 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     ]
     if left_out := result["without labels"]:
         lines += ["", f"Left out, without a label file: {', '.join(left_out)}."]
+    for name, left_out in result["sets without labels"].items():
+        if left_out:
+            told = f"{len(left_out)} case(s) without a label file, {left_out[0]} among them"
+            lines += ["", f"Left out of {name}: {told}."]
     for name, title in WHAT.items():
         rows = [
             [arm, *(cell(_named(told[name][measure])) for measure in MEASURES)]

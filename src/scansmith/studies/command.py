@@ -9,12 +9,18 @@ from scansmith.scan import ScansmithError, SettingsError
 
 
 def command(main: Callable[[], None]) -> None:
-    """Run a study's command line. A mistake that the user can mend is printed; exit code 2."""
+    """Run a study's command line. A mistake that the user can mend is printed; exit code 2.
+
+    After Ctrl-C it is 130; what was finished is kept.
+    """
     try:
         main()
     except ScansmithError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        sys.exit(130)
 
 
 def seeds_of(words: str) -> tuple[int, ...]:

@@ -71,7 +71,7 @@ def paired(seeds: Sequence[Scores | None], other: Sequence[Scores | None], arm: 
     Returns:
         above (measure -> mean, interval), share, seeds (how many), failed (places of the seeds in
         which a cell failed), each seed (mean difference; None where there is none), false alarms
-        (see `_false_alarms`); None if they have no seed in common.
+        (see `false_alarms`); None if they have no seed in common.
     """
     pairs = [(a, b) for a, b in zip(seeds, other, strict=True) if a and b]
     if not pairs:
@@ -82,7 +82,7 @@ def paired(seeds: Sequence[Scores | None], other: Sequence[Scores | None], arm: 
         "share": share(rows, reference, arm),
         "seeds": len(pairs),
         "failed": [n for n, pair in enumerate(zip(seeds, other, strict=True)) if not all(pair)],
-        "false alarms": _false_alarms(pairs),
+        "false alarms": false_alarms(pairs),
         "each seed": [_difference(*pair) for pair in zip(seeds, other, strict=True)],
     }
 
@@ -96,7 +96,7 @@ def _difference(mine: Scores | None, theirs: Scores | None) -> float | None:
     return mean if np.isfinite(mean) else None
 
 
-def _false_alarms(pairs: Sequence[tuple[Scores, Scores]]) -> list[float]:
+def false_alarms(pairs: Sequence[tuple[Scores, Scores]]) -> list[float]:
     """Patients in whom the one alone finds what is not there, and the other alone; mean over seeds.
 
     Who lacks all that decides has Dice nan if nothing is found and 0 if something is. The pair has

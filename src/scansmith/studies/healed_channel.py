@@ -31,7 +31,7 @@ from scansmith.settings import Augmentation, Section, load_settings, number
 from scansmith.studies.cells import REFUSED, Scores, all_done, attempt, cell, file_name
 from scansmith.studies.command import command, seeds_of
 from scansmith.studies.counterparts import told_apart
-from scansmith.studies.downstream_report import rows_csv
+from scansmith.studies.downstream_report import alarms, false_alarms, over, rows_csv
 from scansmith.studies.healed_folds import (
     CrossValidation,
     Fold,
@@ -199,6 +199,13 @@ def summarise(found: Mapping[str, Sequence[Scores]]) -> dict[str, Any]:
             }
             for arm, own in rows.items()
         },
+        "false alarms": {
+            arm: false_alarms(
+                [(one, other) for one, other in zip(seeds, found[PLAIN], strict=True)]
+            )
+            for arm, seeds in found.items()
+            if arm != PLAIN
+        },
         "above plain": {arm: summary(list(own.values()), list(own)) for arm, own in above.items()},
     }
 
@@ -223,9 +230,17 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         "",
         *table(
             ["", *measures],
-            [[arm, *(written(t[m]) for m in measures)] for arm, t in result["above plain"].items()],
+            [
+                [arm, *(written(t[m]) + over(t[m]) for m in measures)]
+                for arm, t in result["above plain"].items()
+            ],
         ),
         "",
+        *(
+            f"{arm}, {told}. They are no part of the differences.\n"
+            for arm, counts in result["false alarms"].items()
+            if (told := alarms(counts))
+        ),
         *published(result["published"], {a: told["dice"] for a, told in result["arms"].items()}),
     ]
     return "\n".join(lines) + "\n"

@@ -23,8 +23,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from scansmith.data.arrays import ArrayFile
 from scansmith.data.folds import deal_folds, fold_store
 from scansmith.data.split import UNUSED
 from scansmith.data.store import Store, write_array
@@ -178,8 +177,8 @@ class Folds:
         print(f"warning: {text}", file=sys.stderr, flush=True)
         return [text]
 
-    def healed(self, name: str, fold: Fold, seed: int) -> Mapping[str, np.ndarray]:
-        """A2N of all slices of the fold's cases: case -> (N, C, H, W), mapped from disk."""
+    def healed(self, name: str, fold: Fold, seed: int) -> Mapping[str, ArrayFile]:
+        """A2N of all slices of the fold's cases: case -> (N, C, H, W), on disk."""
         loaded, _ = self.gan(name, fold, seed)
         method = loaded.method
         assert isinstance(method, AntGan)
@@ -190,7 +189,7 @@ class Folds:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_array(path, translated(method.a2n, fold.store.volume(case)[0]))
-            found[case] = np.load(path, mmap_mode="r", allow_pickle=False)
+            found[case] = ArrayFile.find(path)
         return found
 
     def _given(self, name: str, seed: int) -> Path | None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from scansmith.data.arrays import ArrayFile
 from scansmith.data.store import Store
 from scansmith.methods.ant_gan import lesion_indices
 
@@ -58,7 +59,7 @@ class TwoChannels(Sequence[np.ndarray]):
 
     store: Store
     places: Sequence[Slice]
-    healed: Mapping[str, np.ndarray] | None
+    healed: Mapping[str, ArrayFile] | None
 
     def __len__(self) -> int:
         return len(self.places)
@@ -66,7 +67,7 @@ class TwoChannels(Sequence[np.ndarray]):
     def __getitem__(self, number: Any) -> Any:
         place = self.places[number]
         image, _ = self.store.sample(place.case, place.sample)
-        second = image if self.healed is None else self.healed[place.case][place.sample]
+        second = image if self.healed is None else self.healed[place.case].part(place.sample)
         return np.concatenate([image, second.astype(np.float32)])
 
 

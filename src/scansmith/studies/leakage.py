@@ -60,7 +60,7 @@ def check_leakage(
         runs: folders of the runs that made it, where they learned from another store than this.
         learned: patients of the store that its generator learned from, on the word of who made
             it; `[NOBODY]` where it learned from none of them. Needed for sets that other programs
-            made.
+            made. What the set itself tells counts all the same.
     Raises:
         DataError: a held-out patient had a part in it, it cannot be told, or `learned` names
             somebody whom the data do not have.
@@ -72,11 +72,12 @@ def check_leakage(
     rows = _rows(synthetic)
     if learned is None:
         _check_rows(synthetic, rows)
-        learners, known = _learners(synthetic, rows, store, runs)
-        patients = known | patients
+        word = set[str]()
     else:
-        learners = set(learned) - {NOBODY}
-        _check_word(synthetic, learners, {*patients.values(), *store.left_out})
+        word = set(learned) - {NOBODY}
+        _check_word(synthetic, word, {*patients.values(), *store.left_out})
+    told, known = _learners(synthetic, rows, store, runs, all_known=learned is None)
+    learners, patients = told | word, known | patients
     drawn: dict[str, set[str]] = {}
     for row in rows:
         drawn.setdefault(row["case"], set()).update(patients.get(n, n) for n in _named(row))
@@ -207,9 +208,18 @@ def _untold(synthetic: Path, there: Sequence[CaseFiles], rows: Sequence[Row]) ->
 
 
 def _learners(
-    synthetic: Path, rows: Sequence[Row], store: Store, runs: Sequence[Path | str]
+    synthetic: Path,
+    rows: Sequence[Row],
+    store: Store,
+    runs: Sequence[Path | str],
+    *,
+    all_known: bool,
 ) -> tuple[set[str], dict[str, str]]:
-    """Patients that the makers of these rows learned from, and the patients of their cases."""
+    """Patients that the makers of these rows learned from, and the patients of their cases.
+
+    Raises:
+        DataError: `all_known`, and a maker is not.
+    """
     learners: set[str] = set()
     patients: dict[str, str] = {}
     stores = dict(_opened(runs, store))
@@ -219,6 +229,8 @@ def _learners(
         own = stores.get(weights)
         if own is None and row.get("trained_on") == store.facts.fingerprint:
             own = store
+        if own is None and not all_known:
+            continue
         if own is None:
             raise DataError(
                 f"{synthetic}: {row['case']} was made by the run {row.get('run', '')!r} with "

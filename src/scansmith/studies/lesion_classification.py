@@ -206,7 +206,7 @@ def study(
     """
     cross_validation, out = cross_validation or CrossValidation(), Path(out)
     runs = dict(runs) or {DEFAULT: []}
-    if taken := {PLAIN, REAL, ALL} & set(runs):
+    if taken := {name for name in runs if name in (PLAIN, REAL, ALL) or name.endswith(AUGMENTED)}:
         raise SettingsError(f"{', '.join(taken)}=: is an arm's name. Name the run otherwise.")
     one = Study(Folds(store_of(runs, store), runs, out, cross_validation), asked or Asked())
     problems: list[str] = []

@@ -139,6 +139,11 @@ class Plan(Section):
         if self.schedule == "90:10":
             share = Fraction(9, 10)
         early = _whole(draws * share)
+        if early in (0, draws):
+            raise SettingsError(
+                f"mix: found {draws} draws in two stages of {first} and {last} samples, expected "
+                "one at least in each. Give more steps, or another order."
+            )
         return Stage(pools[0], early), Stage(pools[1], draws - early)
 
 

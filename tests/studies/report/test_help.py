@@ -386,6 +386,22 @@ def test_few_patients_failed_seeds_and_seeds_that_disagree_do_not_tell_of_conver
     assert "had not converged" in note(flat * 2, lower * 2)
 
 
+def test_an_arm_that_was_not_done_does_not_hide_that_others_tell_of_convergence():
+    spec = study(half=Arm(times=0.5), twice=Arm(times=2.0))
+    found = {"real": above(0, 0, 0, 0), "both": above(0, 0, 0, 0), "half": above(*[-0.02] * 4)}
+    told = convergence_of(spec, {**found, "twice": [None]})
+    assert (told["longer"], told["shorter"]) == ("real", "half")
+    assert convergence_of(spec, {name: [None] for name in (*found, "twice")}) is None
+
+
+def test_nothing_is_rested_on_where_the_word_is_not_known():
+    spec = study(hold="iterations", twice=Arm(times=2.0))
+    found = {"real": above(0, 0, 0, 0), "both": above(*[0.1] * 4), "twice": [None]}
+    row = help_of(spec, found, "both", [0])
+    assert deciding([row]) != ""
+    assert deciding([{**row, "word": None}]) == ""
+
+
 def test_without_an_arm_of_other_steps_nobody_knows_whether_segmenters_had_converged():
     found = {"real": above(0, 0, 0, 0), "both": above(0, 0, 0, 0)}
     assert convergence_of(study(), found) is None

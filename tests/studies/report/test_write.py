@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from scansmith.apps.cli import app
@@ -21,6 +23,7 @@ from scansmith.scan import DataError, SettingsError
 from scansmith.studies import judge
 from scansmith.studies.judge import Judging
 from scansmith.studies.report.page import pairs_of, samples_of
+from scansmith.studies.report.verdicts import verdicts
 from scansmith.studies.report.write import Parts, write_report
 from scansmith.studies.run import run_study
 from scansmith.workflow import prepare
@@ -330,6 +333,42 @@ def test_parts_that_were_made_apart_come_together(hearts, done, report, tmp_path
     assert found["verdicts"]["readers"]["sentences"] == [found["reader_study"]["verdict"]]
     page = (tmp_path / "report" / "report.html").read_text()
     assert "Can experts tell it from real scans?" in page
+
+
+def test_parts_whose_folders_are_called_alike_keep_their_own_pictures(hearts, done, tmp_path):
+    folder = hearts / "out" / "judged" / "gan-seed0"
+    for name in ("one", "two"):
+        for part in ("evaluate", "audit"):
+            shutil.copytree(folder / part, tmp_path / name / part)
+    for picture in (tmp_path / "two" / "audit" / "pairs").iterdir():
+        Image.new("L", (8, 8), 77).save(picture)
+    parts = {
+        f"{what}s": [tmp_path / name / part for name in ("one", "two", "one")]
+        for what, part in (("evaluation", "evaluate"), ("audit", "audit"))
+    }
+    found = write_report(Parts(**parts), tmp_path / "report")
+    assert [one["name"] for one in found["audits"]] == ["one/audit", "two/audit"]
+    assert [one["name"] for one in found["evaluations"]] == ["one/evaluate", "two/evaluate"]
+    page = (tmp_path / "report" / "report.html").read_text()
+    shown = {name: set() for name in ("one", "two")}
+    for name, pictures in shown.items():
+        for path in (tmp_path / name / "audit" / "pairs").iterdir():
+            pictures.add(base64.b64encode(path.read_bytes()).decode() in page)
+    assert True in shown["one"]
+    assert True in shown["two"]
+
+
+def test_good_news_of_some_generators_says_that_it_is_not_of_all(report):
+    told = {
+        "study": report["study"] | {"not_judged": {"evaluate": [], "audit": ["other, seed 0"]}},
+        "evaluations": report["evaluations"],
+        "audits": [{**report["audits"][0], "verdict": "pass"}],
+        "reader_study": None,
+    }
+    headline = verdicts(told)["verdicts"]["leaks"]["headline"]
+    assert headline.endswith("(the study itself did not look at other, seed 0)")
+    told["audits"][0]["verdict"] = "leak"
+    assert "look at" not in verdicts(told)["verdicts"]["leaks"]["headline"]
 
 
 def test_pairs_are_shown_as_pairs(hearts, done, tmp_path):

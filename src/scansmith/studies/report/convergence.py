@@ -23,9 +23,15 @@ def convergence_of(spec: Spec, found: Found) -> dict[str, Any] | None:
     steps, strongest = spec.relative_steps, spec.arms[spec.classical or spec.reference]
     alike = strongest.model_dump(exclude={"times"})
     names = sorted(
-        (name for name, arm in spec.arms.items() if arm.model_dump(exclude={"times"}) == alike),
+        (
+            name
+            for name, arm in spec.arms.items()
+            if arm.model_dump(exclude={"times"}) == alike and any(found[name])
+        ),
         key=lambda name: steps[name],
     )
+    if not names:
+        return None
     longer = names[-1]
     shorter = [name for name in names if steps[longer] >= _LONGER * steps[name]]
     if strongest.synthetic or not shorter:

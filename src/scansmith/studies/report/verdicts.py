@@ -70,8 +70,18 @@ def verdicts(found: Mapping[str, Any]) -> dict[str, Any]:
         "leaks": _leaks(found["audits"]),
     }
     score = found["reader_study"]
+    _cap(told, found["study"])
     told["readers"] = None if score is None else {"sentences": [score["verdict"]]}
     return {"verdicts": told, "missing": _missing(found)}
+
+
+def _cap(told: Mapping[str, dict[str, Any]], study: Mapping[str, Any] | None) -> None:
+    """Say of good news that it is not of all generators of the study, where some were left out."""
+    good = {"faithful": ("faithful", "evaluate"), "leaks": ("pass", "audit")}
+    for name, (word, what) in good.items():
+        left = [] if study is None else study["not_judged"].get(what, [])
+        if left and told[name]["word"] == word:
+            told[name]["headline"] += f" (the study itself did not look at {', '.join(left)})"
 
 
 def _helps(study: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -18,6 +18,8 @@ def deciding(rows: Sequence[Mapping[str, Any]]) -> str:
     arm of its word that this speaks most for; on the one it speaks least for, if the word is harms.
     """
     word = overall(rows)
+    if word is None:
+        return ""
     arms = []
     for told in asked(rows):
         roles = DECIDING if word == "harms" else (*DECIDING, *BESIDE)

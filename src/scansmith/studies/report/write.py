@@ -13,7 +13,7 @@ It is put together from parts on disk, each of which may be missing, and then th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,8 @@ def gathered(parts: Parts) -> tuple[dict[str, Any], dict[str, Path]]:
     own = [] if parts.study is None else (results or {}).get("judged") or []
     evaluations = [(_name(j), parts.study / j["folder"] / "evaluate") for j in own if j["evaluate"]]
     audits = [(_name(j), parts.study / j["folder"] / "audit") for j in own if j["audit"]]
-    evaluations += [(_called(path), path) for path in parts.evaluations]
-    audits += [(_called(path), path) for path in parts.audits]
+    evaluations += _called(parts.evaluations, [name for name, _ in evaluations])
+    audits += _called(parts.audits, [name for name, _ in audits])
     metrics = [
         (name, path, read.json(path, "metrics.json", "an evaluation", "verdicts", "synthetic"))
         for name, path in evaluations
@@ -247,5 +247,11 @@ def _name(judged: Mapping[str, Any]) -> str:
     return f"{judged['generator']}, seed {judged['seed']}"
 
 
-def _called(path: Path) -> str:
-    return path.resolve().name
+def _called(folders: Sequence[Path], taken: Sequence[str]) -> list[tuple[str, Path]]:
+    """Folders by as much of the end of their paths as tells them apart, each once."""
+    paths = list(dict.fromkeys(path.resolve() for path in folders))
+    names, depth = [""] * len(paths), 0
+    while len({*names, *taken}) < len(names) + len(taken) or (paths and not depth):
+        depth += 1
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+    return list(zip(names, paths, strict=True))
