@@ -19,11 +19,11 @@ from scansmith.evaluate.privacy.cases import Trace, lay_out, trace
 from scansmith.evaluate.privacy.lines import Sides, lines_of
 from scansmith.evaluate.privacy.neighbours import LEAST_DISTANCE
 from scansmith.evaluate.privacy.pairs import case_rows
-from scansmith.evaluate.privacy.uncompared import lesions_uncompared
+from scansmith.evaluate.privacy.uncompared import lesions_uncompared, modalities_uncompared
 from scansmith.evaluate.privacy.verdict import judge
 from scansmith.evaluate.view import Shared, View
 from scansmith.labels.table import KNOWN
-from scansmith.scan import CaseFiles, DataError, Scan
+from scansmith.scan import CaseFiles, DataError, Scan, SettingsError
 from scansmith.synthesize.make import synthesize
 from scansmith.workflow import prepare
 from scansmith.workflow import train as train_run
@@ -247,6 +247,38 @@ def test_patients_on_both_sides_are_refused(folders, slices, tmp_path):
     with pytest.raises(DataError, match="h0x: hold-out and training case t6x are one image"):
         audit(folders["fresh"], folders["train"], renamed, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_one_scan_under_two_patients_names_on_a_side_is_refused(folders, slices, tmp_path, side):
+    """It would switch the search for copies off: between these two the gap is as large as any."""
+    sets = [folders["fresh"], folders["train"], folders["holdout"]]
+    first, last, prefix = [(0, 7, "t"), (7, 12, "h")][side - 1]
+    twice = [*slices[first:last], slices[first + 2]]
+    sets[side] = doubled = write(tmp_path / "doubled", twice, prefix)
+    case, other = f"{prefix}2x", f"{prefix}{last - first}x"
+    with pytest.raises(
+        DataError, match=f"{other}: it and {case} of the .* set are one image"
+    ) as error:
+        audit(*sets)
+    assert len(error.value.problems) == 1
+    (doubled / "patients.json").write_text(json.dumps({other: case}))
+    assert audit(*sets)["verdict"] in ("pass", "inconclusive")
+
+
+def test_a_modality_that_not_both_real_sets_have_keeps_a_set_from_a_pass():
+    shared = Shared(("t1",), ("background",), (), "any label")
+    (said,) = modalities_uncompared((("t1", "t2"), ("t1", "t2"), ("t1",)), shared)
+    assert said.startswith("The synthetic set has t2 besides, which not both real sets have")
+    assert modalities_uncompared((("t1",), ("t1", "t2"), ("t1", "t2")), shared) == []
+
+
+def test_an_audit_is_not_written_into_what_is_passed_on(folders):
+    for out in (folders["fresh"], folders["fresh"] / "audit"):
+        before = sorted(folders["fresh"].rglob("*"))
+        with pytest.raises(SettingsError, match="lies in the synthetic set"):
+            audit(folders["fresh"], folders["train"], folders["holdout"], out)
+        assert sorted(folders["fresh"].rglob("*")) == before
 
 
 def files(prefix, *counts):

@@ -222,6 +222,7 @@ def test_the_name_that_a_file_had_when_it_was_packed_is_read(tmp_path):
     assert kinds(found) == {
         ("a.nii.gz", "name", "identifying"),
         ("a.nii.gz", "former name", "trace"),
+        ("a.nii.gz", "date", "trace"),
         ("b.nii.gz", "former name", "trace"),
         ("b.nii.gz", "personal", "identifying"),
     }
@@ -461,3 +462,39 @@ def test_half_a_character_can_be_written_down(tmp_path):
     found = scan_folder(tmp_path)
     assert [f["text"] for f in found["findings"]] == ["DOE^JANE", "4711", "Jane ?"]
     assert json.dumps(found, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("1.2.840.113619.2.55.3.604688119.971.nii.gz", "uid"),
+        ("series_1.2.840.113619.2.55.3.604688119.971.dcm.txt", "uid"),
+        ("20190312.nii.gz", "date"),
+        ("scan_20190312.nii.gz", "date"),
+        ("20190312_t1.nii.gz", "date"),
+        ("2019-03-12_t1.nii.gz", "date"),
+        ("t1_2019_03_12.nii.gz", "date"),
+        ("12.03.2019_t1.nii.gz", "date"),
+        ("DOE^JANE_t1.nii.gz", "name"),
+        ("t1_DOE^JANE.nii.gz", "name"),
+        ("liver_003_0000.nii.gz", "real case"),  # as nnU-Net calls the image of a case
+        ("copy_liver_003.nii.gz", "real case"),
+        ("liver_0031.nii.gz", ""),
+        ("synth_000017_0000.nii.gz", ""),
+        ("version_1.2.3.txt", ""),
+        ("4.20190312.7.txt", ""),
+        ("a120190312.txt", ""),
+    ],
+)
+def test_what_the_name_of_a_file_gives_away_is_found(tmp_path, name, kind):
+    (tmp_path / name).write_text("nothing")
+    found = scan_folder(tmp_path, ["liver_003"])["findings"]
+    assert [one["kind"] for one in found if one["where"] == "file name"] == [kind] * bool(kind)
+
+
+@pytest.mark.parametrize(
+    "text", ["2019-03-12T11:12:13", "taken 12.03.2019 at", "03/12/2019", '{"a": "20190312T11"}']
+)
+def test_dates_are_found_as_programs_and_people_write_them(tmp_path, text):
+    (tmp_path / "a.txt").write_text(text)
+    assert [one["kind"] for one in scan_folder(tmp_path)["findings"]] == ["date"]

@@ -98,3 +98,21 @@ def test_the_hash_of_a_flipped_picture_is_the_flipped_hash():
     assert (hash_bits(low, (1,)) == hash_bits(turned, ())).all()
     assert (hash_bits(low, ()) != hash_bits(turned, ())).any()
     assert (hash_bits(3 * low, ()) == hash_bits(low, ())).all()
+
+
+def test_slices_of_one_patient_do_not_take_all_places():
+    """Twelve slices of one patient are all more like a query than any slice of nine others."""
+    rng = np.random.default_rng(6)
+    one = rng.random((1, *GRID.fine))
+    alike = [one + 0.05 * rng.random((1, *GRID.fine)) for _ in range(12)]
+    others = patients(9, GRID.fine, seed=7)
+    whose = ["p0"] * 12 + [f"p{n}" for n in range(1, 10)]
+    real = [*alike, *others]
+    plain = near([one], real, GRID, backward=False)
+    assert plain.aligned[0, :12].sum() == 8
+    assert not plain.aligned[0, 12:].any()
+    found = near([one], real, GRID, whose=whose, backward=False)
+    assert found.aligned[0, :12].sum() == 8
+    assert found.aligned[0, 12:].sum() == 7  # of the eight likeliest patients one is p0
+    # How far the next patient is is known now, and farther than what was made up for it.
+    assert found.distances[0, 12:].min() > plain.distances[0, 12:].min() + 0.05

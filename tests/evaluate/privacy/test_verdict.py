@@ -126,10 +126,16 @@ def test_a_leaning_where_the_groups_differ_is_not_called_too_little_for_a_leak(p
     found = judged(lambda lines, tests, _: tests.update(p=p, p_train_unlike_holdout=0.0005))
     (reason,) = [one for one in found["reasons"] if "lean towards" in one]
     assert reason == (
-        f"The synthetic cases lean towards the training patients (p = {p}). As these differ from "
-        "the hold-out patients as a group, that may come from the groups and not from training: it "
-        "is taken neither for a leak nor for a pass."
+        f"The synthetic cases lean towards the training patients (p = {p}). As these may differ "
+        "from the hold-out patients as a group (p = 0.0005), that may come from the groups and not "
+        "from training: it is taken neither for a leak nor for a pass."
     )
+
+
+@pytest.mark.parametrize(("unlike", "verdict"), [(0.04, "inconclusive"), (0.06, "leak")])
+def test_a_leaning_proves_nothing_where_the_groups_may_differ(unlike, verdict):
+    found = judged(lambda lines, tests, _: tests.update(p=0.001, p_train_unlike_holdout=unlike))
+    assert found["verdict"] == verdict
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from scansmith.evaluate.privacy.exchange import exchange_tests
 from scansmith.evaluate.privacy.lines import Line, Sides
 from scansmith.evaluate.privacy.metadata import scan_folder
 from scansmith.evaluate.privacy.pairs import case_rows, worst
-from scansmith.evaluate.privacy.uncompared import lesions_uncompared
+from scansmith.evaluate.privacy.uncompared import lesions_uncompared, modalities_uncompared
 from scansmith.evaluate.privacy.verdict import NO_GUARANTEE, judge
 from scansmith.evaluate.view import (
     Shared,
@@ -84,6 +84,11 @@ def audit_sets(
     """Measure, and write to `out` if it is given. See `scansmith.evaluate.audit`."""
     if out is not None and out.exists() and not out.is_dir():
         raise SettingsError(f"{out}: is a file, expected a folder. Choose another for the audit.")
+    if out is not None and out.resolve().is_relative_to(synthetic.resolve()):
+        raise SettingsError(
+            f"{out}: lies in the synthetic set, which is to be passed on, and an audit shows real "
+            "patients. Choose a folder outside."
+        )
     if options.limit is not None and options.limit < 1:
         raise SettingsError(
             f"limit: found {options.limit}, expected a number of cases of 1 or more. Raise it."
@@ -103,6 +108,12 @@ def audit_sets(
     hashes = lines_of_evidence.hashes(sides)
     names = [own.table.structures for own in sets.found]
     doubts, notes = lesions_uncompared(names, shared, sides, lines)
+    doubts += modalities_uncompared([own.modalities for own in sets.found], shared)
+    if layout.extent_mm is None:
+        notes.append(
+            "Fields of view differ by more than a quarter, so that images were stretched onto each "
+            "other: a synthetic case that is a part of a training scan may have been missed."
+        )
     verdict = judge(report["lines"], report["exchange"], metadata, doubts, notes)
     cases = case_rows(sides, lines, report["lines"], hashes.pop("distances"))
     found = strict(
@@ -286,18 +297,23 @@ def _traced(sets: Sets, layout: Layout, tell: Progress) -> Sides:
 
 
 def _refuse_doubles(sides: Sides, whole: Line) -> None:
-    """A hold-out case that is a training case under another name would hide what it should show."""
-    across = whole.real[np.ix_(sides.trained, ~sides.trained)]
-    train = [case for case, t in zip(sides.real, sides.trained, strict=True) if t]
-    held_out = [case for case, t in zip(sides.real, sides.trained, strict=True) if not t]
-    problems = [
-        Problem(
-            held_out[column].case, "overlap",
-            f"hold-out and training case {train[row].case} are one image",
-            "Take it out of one of the two sets",
-        )
-        for row, column in np.argwhere(across < _EQUAL)
-    ]  # fmt: skip
+    """A real case that is another one under another patient's name would hide what it should show:
+    no synthetic case could be nearer to one of the two than strangers are.
+    """
+    problems = []
+    alike = np.minimum(whole.real, whole.real.T) < _EQUAL
+    for one, other in np.argwhere(np.triu(alike, 1)):
+        first, second = sides.real[one], sides.real[other]
+        if sides.trained[one] != sides.trained[other]:
+            said = f"hold-out and training case {first.case} are one image"
+            problems.append(
+                Problem(second.case, "overlap", said, "Take it out of one of the two sets")
+            )
+        else:
+            side = SIDES[1 if sides.trained[one] else 2]
+            said = f"it and {first.case} of the {side} set are one image under two patients' names"
+            remedy = "Take one out, or name them one patient in the set's patients.json"
+            problems.append(Problem(second.case, "overlap", said, remedy))
     if problems:
         raise DataError(problems)
 

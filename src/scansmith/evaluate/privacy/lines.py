@@ -139,8 +139,12 @@ class Pieces:
         Args:
             same: both are of the real cases, where a patient is not compared with itself.
         """
-        more: dict[str, Any] = {"barred": _equal(self.patients, other.patients), "backward": False}
-        more = (more if same else {}) | ({"advance": advance} if advance else {})
+        whose = {"whose": other.patients}
+        more: dict[str, Any] = whose | {
+            "barred": _equal(self.patients, other.patients),
+            "backward": False,
+        }
+        more = (more if same else whose) | ({"advance": advance} if advance else {})
         images = self.fine, other.fine
         return nearness(self.coarse, other.coarse, images, grid, **more)
 

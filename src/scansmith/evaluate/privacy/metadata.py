@@ -54,20 +54,33 @@ _FIRST, _LETTER = rf"[^\W\d_{_SMALL}]", r"(?:[^\W\d_]|['\u2019\u0300-\u036f-])"
 # One of these alone is a family name: kana, Chinese and Korean.
 _SYLLABLE = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
 
+# Where a word begins and ends; in the names of files "_" parts them.
+_WORD, _END = r"(?<![^\W_])", r"(?![^\W_])"
+
 _PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
     (
         "name", "identifying",
-        re.compile(rf"\b(?:{_FIRST}{_LETTER}+|{_SYLLABLE})\^{_FIRST}{_LETTER}*\b"),
+        re.compile(rf"{_WORD}(?:{_FIRST}{_LETTER}+|{_SYLLABLE})\^{_FIRST}{_LETTER}*{_END}"),
     ),
     ("e-mail", "trace", re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}\b")),
-    ("uid", "trace", re.compile(r"(?<![\w.])[012]\.\d+(?:\.\d+){5,}(?![\w.])")),
+    ("uid", "trace", re.compile(rf"{_WORD}(?<!\.)[012]\.\d+(?:\.\d+){{5,}}{_END}(?!\.\d)")),
     (
         "path", "trace",
         re.compile(r"(?<![\w.:/<~-])(?:/(?:[\w.+@-]+/)+[\w.+@-]+|[A-Za-z]:\\[^\s\"']+|\\\\[\w.-]+\\[^\s\"']+)"),
     ),
     (
         "date", "trace",
-        re.compile(r"(?<![\w.-])(?:19|20)\d\d([-/.]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?![\w.-])"),
+        re.compile(
+            rf"{_WORD}(?<!\d[.-])(?:19|20)\d\d([-/._]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])"
+            r"(?![^\W_T]|[.-]?\d)"
+        ),
+    ),
+    (
+        "date", "trace",
+        re.compile(
+            rf"{_WORD}(?<!\d[.-])(?:0[1-9]|[12]\d|3[01])([./-])(?:0[1-9]|[12]\d|3[01])\1"
+            rf"(?:19|20)\d\d{_END}(?![.-]\d)"
+        ),
     ),
 )  # fmt: skip
 
@@ -282,4 +295,4 @@ def _names(real: Iterable[str]) -> re.Pattern[str] | None:
     usable = sorted({n for n in composed if len(n) >= 5 and not n.isdigit()}, key=len, reverse=True)
     if not usable:
         return None
-    return re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, usable)) + r")(?![\w-])")
+    return re.compile(_WORD + "(?:" + "|".join(map(re.escape, usable)) + ")" + _END)

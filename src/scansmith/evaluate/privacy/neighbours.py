@@ -103,6 +103,7 @@ def nearness(
     grid: Grid,
     *,
     barred: np.ndarray | None = None,
+    whose: Sequence[str] = (),
     backward: bool = True,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Nearness:
@@ -115,13 +116,19 @@ def nearness(
         queries, references: (C, *S) each, on the coarse grid.
         fine: the same cases on the fine grid.
         barred: bool (n, m), pairs that are not to be compared; their distance is inf.
+        whose: patients of the references: the likeliest of each of the likeliest patients are
+            aligned too, or else slices of one patient might take all places, and how near the next
+            patient is would not be known. (): each is of one of its own.
         backward: align the likeliest queries of each reference too, for `to_reference`.
         advance: called with the number of queries done.
     """
     likeness, which = coarse_search(np.stack(queries), np.stack(references), grid.margin)
     if barred is not None:
         likeness[barred] = -np.inf
-    chosen = _likeliest(likeness, CANDIDATES, backward) & np.isfinite(likeness)
+    chosen = _likeliest(likeness, CANDIDATES, backward)
+    if len(set(whose)) < len(whose):
+        chosen |= _likeliest_of_each(likeness, CANDIDATES, whose)
+    chosen &= np.isfinite(likeness)
     sides, shifts = flips(grid.coarse), _shifts(grid.margin)
     ratio = np.array(grid.fine) / np.array(grid.coarse)
     distances = np.full(likeness.shape, np.inf)
@@ -179,6 +186,17 @@ def _likeliest(likeness: np.ndarray, most: int, backward: bool) -> np.ndarray:
     if backward:
         columns = np.argsort(-likeness, axis=0)[:BACKWARD]
         np.put_along_axis(chosen, columns, True, axis=0)
+    return chosen
+
+
+def _likeliest_of_each(likeness: np.ndarray, most: int, whose: Sequence[str]) -> np.ndarray:
+    """bool (n, m): of each row the likeliest one of each of the `most` likeliest patients."""
+    chosen, rows = np.zeros(likeness.shape, bool), np.arange(len(likeness))
+    names = np.array(whose)
+    columns = [np.flatnonzero(names == name) for name in dict.fromkeys(whose)]
+    best = np.stack([own[likeness[:, own].argmax(axis=1)] for own in columns], axis=1)
+    order = np.argsort(-likeness[rows[:, None], best], axis=1)[:, :most]
+    chosen[rows[:, None], best[rows[:, None], order]] = True
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""What an audit could not compare: lesions that the training patients have, and why."""
+"""What an audit could not compare: modalities, and lesions that training patients have."""
 
 from __future__ import annotations
 
@@ -8,6 +8,23 @@ from scansmith.evaluate.privacy.lines import LEAST, Line, Sides
 from scansmith.evaluate.view import Shared, lesion_indices, listed
 
 _REMEDY = "Name structures alike in the labels.json beside each set, or choose with --lesion."
+
+
+def modalities_uncompared(names: Sequence[Sequence[str]], shared: Shared) -> list[str]:
+    """A sentence that keeps a set from a pass, if it has modalities that were not compared.
+
+    Args:
+        names: modalities of the synthetic, training and hold-out set.
+    """
+    made, train, held_out = names
+    left = [name for name in made if name not in shared.modalities]
+    if not left:
+        return []
+    return [
+        f"The synthetic set has {', '.join(left)} besides, which not both real sets have (training "
+        f"set: {', '.join(train)}; hold-out set: {', '.join(held_out)}): what of these was copied "
+        "cannot be told. Give real sets that have all of its modalities."
+    ]
 
 
 def lesions_uncompared(
