@@ -21,6 +21,7 @@ from scansmith.evaluate.reader_study.statistics import (
     cohen,
     cohen_interval,
     detectable,
+    exchange_p,
     fleiss,
     holm,
     power,
@@ -169,6 +170,48 @@ def test_the_headline_and_the_lines_below_it_go_by_one_test(tmp_path: Path) -> N
     alone = score_study(sheets[:1], key, tmp_path / "alone")
     assert alone["readers"]["anna"]["tells"] == "yes"
     assert "Holm's" not in alone["verdict"] + alone["readers"]["anna"]["verdict"]
+
+
+def test_patients_of_several_pictures_count_as_wholes(tmp_path: Path) -> None:
+    """Five pictures each of two real and two synthetic patients, all told apart.
+
+    Fisher takes the twenty for independent: p = 2 / C(20, 10). Of the C(4, 2) = 6 ways to deal the
+    four patients out, the shown one and its reverse are as extreme: p = 1 / 3.
+    """
+    truth = [False] * 10 + [True] * 10
+    whose = [name for name in ("a", "b", "c", "d") for _ in range(5)]
+    assert Answers(10, 0, 0, 10).p == pytest.approx(2 / 184756)
+    assert exchange_p(truth, truth, whose, 0) == pytest.approx(1 / 3, abs=0.02)
+    wrong = [not one for one in truth]
+    assert exchange_p(wrong, truth, whose, 0) == exchange_p(truth, truth, whose, 0)
+    assert exchange_p([True] * 20, truth, whose, 0) == 1
+    # A patient of both sides counts as two: a, b real and a, b synthetic are four, as above.
+    both = [name for name in ("a", "b", "a", "b") for _ in range(5)]
+    assert exchange_p(truth, truth, both, 0) == pytest.approx(1 / 3, abs=0.02)
+    # Where each picture is of its own patient, it is Fisher's test up to its draws.
+    called = [False] * 8 + [True] * 2 + [False] * 3 + [True] * 7
+    alone = exchange_p(called, truth, list(map(str, range(20))), 0)
+    assert alone == pytest.approx(Answers(8, 2, 3, 7).p, abs=0.02)
+
+
+def test_a_reader_who_goes_by_patients_is_not_found_out_by_many_pictures(tmp_path: Path) -> None:
+    key = write_key(tmp_path, 10, 10)
+    content = json.loads(key.read_text())
+    for n, row in enumerate(content["cases"].values()):
+        row["patient"] = f"p{n // 5}"
+    sheet = write_sheet(tmp_path, "R1", Answers(10, 0, 0, 10))
+    plain = score_study([sheet], key, tmp_path / "plain")
+    assert plain["readers"]["R1"]["tells"] == "yes"
+    assert plain["p_by"] == "Fisher's exact test"
+    key.write_text(json.dumps(content))
+    found = score_study([sheet], key, tmp_path / "score")
+    assert (found["patients"], found["p_by"]) == (
+        {"real": 2, "synthetic": 2},
+        "exchange of patients",
+    )
+    assert found["readers"]["R1"]["tells"] == "not shown"
+    assert found["detectable_accuracy"] is None  # two patients a side find nobody out
+    assert "p (exchange of patients)" in (tmp_path / "score" / "score.md").read_text()
 
 
 def test_the_accuracy_that_could_be_found_out_is_that_of_the_test_that_was_used() -> None:

@@ -36,7 +36,7 @@ NO_GUARANTEE = (
     "no synthetic case too near to a training patient. It is not differential privacy, which only "
     "the way of training can give. It says nothing about other attacks (with access to the "
     "generator, or with facts about a patient), about other cases made by the same generator, "
-    "about small parts of an image, about one modality of several, or about copies that are turned, "
+    "about small parts of an image, one modality of several, or copies that are turned, "
     "warped, scaled, inverted or blended beyond what is searched.",
     "A leak says that synthetic cases are nearer to training patients than they should be; the "
     "pictures show the nearest pairs. Look at them before you decide.",

@@ -30,6 +30,7 @@ from scansmith.evaluate.reader_study.statistics import (
     cohen,
     cohen_interval,
     detectable,
+    exchange_p,
     fleiss,
     holm,
 )
@@ -78,12 +79,18 @@ def table_of(key: Key, sheet: Sheet) -> Answers:
 def _scored(key: Key, sheets: Sequence[Sheet], seed: int) -> dict[str, Any]:
     counts = Counter(key.truth.values())
     shown = {side: counts[side] for side in SIDES}
-    least = detectable(shown["real"], shown["synthetic"], len(sheets))
+    patients = {side: len(_patients(key, side)) for side in SIDES}
+    # Whose pictures are several: no more is to be learned of a patient than from one of them.
+    least = detectable(patients["real"], patients["synthetic"], len(sheets))
     tables = [table_of(key, sheet) for sheet in sheets]
-    adjusted = holm([table.p for table in tables])
+    several = patients != shown
+    found = [
+        _p_by_patient(key, sheet, seed) if several else table.p
+        for sheet, table in zip(sheets, tables, strict=True)
+    ]
     readers = {
-        sheet.reader: _reader(table, p, least, len(sheets))
-        for sheet, table, p in zip(sheets, tables, adjusted, strict=True)
+        sheet.reader: _reader(table, p, p_holm, least, len(sheets))
+        for sheet, table, p, p_holm in zip(sheets, tables, found, holm(found), strict=True)
     }
     return {
         "format": FORMAT,
@@ -92,6 +99,8 @@ def _scored(key: Key, sheets: Sequence[Sheet], seed: int) -> dict[str, Any]:
         "study": key.record.get("study"),
         "sets": key.record.get("sets"),
         "cases": shown,
+        "patients": patients,
+        "p_by": "exchange of patients" if several else "Fisher's exact test",
         "detectable_accuracy": least,
         "verdict": _overall(readers, least),
         "notes": _notes(key),
@@ -100,18 +109,31 @@ def _scored(key: Key, sheets: Sequence[Sheet], seed: int) -> dict[str, Any]:
     }
 
 
-def _reader(table: Answers, p_holm: float, least: float | None, readers: int) -> dict[str, Any]:
+def _patients(key: Key, side: str) -> set[str]:
+    """Whose pictures a side has; a picture of nobody in particular is of one of its own."""
+    return {key.patients.get(case, case) for case, truth in key.truth.items() if truth == side}
+
+
+def _p_by_patient(key: Key, sheet: Sheet, seed: int) -> float:
+    called = [sheet.answers[case] == "synthetic" for case in key.truth]
+    synthetic = [truth == "synthetic" for truth in key.truth.values()]
+    return exchange_p(called, synthetic, [key.patients.get(case, case) for case in key.truth], seed)
+
+
+def _reader(
+    table: Answers, p: float, p_holm: float, least: float | None, readers: int
+) -> dict[str, Any]:
     return {
         "table": vars(table),
         "accuracy": _share(table.accuracy),
         "sensitivity": _share(table.sensitivity),
         "specificity": _share(table.specificity),
         "called_synthetic": table.called_synthetic.value,
-        "p": table.p,
+        "p": p,
         "p_binomial": table.p_binomial,
         "p_holm": p_holm,
         "tells": _tells(table, p_holm),
-        "verdict": _words(table, p_holm, least, readers),
+        "verdict": _words(table, p, p_holm, least, readers),
     }
 
 
@@ -132,12 +154,12 @@ def _tells(table: Answers, p_holm: float) -> str:
     return "yes" if better else "wrong way round"
 
 
-def _words(table: Answers, p_holm: float, least: float | None, readers: int) -> str:
+def _words(table: Answers, p: float, p_holm: float, least: float | None, readers: int) -> str:
     """The verdict on a reader, for people."""
     right = table.accuracy
     said = (
         f"Right in {right.right} of {right.of} cases ({percent(right.value)}, 95 % interval "
-        f"{span(right.interval)}), {p_words(table.p)}"
+        f"{span(right.interval)}), {p_words(p)}"
     )
     if readers > 1:
         said += f", {p_value(p_holm)} after Holm's correction for {readers} readers"

@@ -37,7 +37,8 @@ def page_of(found: dict[str, Any]) -> str:
             lines.append(f"| {_cell(name)} | {side} | {real} | {made} | {right} |")
     lines += [
         "",
-        "| reader | accuracy | sensitivity | specificity | p (Fisher) | p, all readers (Holm) "
+        f"| reader | accuracy | sensitivity | specificity | p ({found['p_by']}) "
+        "| p, all readers (Holm) "
         "| p of accuracy 1/2 (binomial) |",
         "|---|---|---|---|---|---|---|",
     ]

@@ -29,6 +29,7 @@ POWER = 0.8
 #: With three of each, all right, p is 2 / C(6, 3) = 0.1; with four, 2 / C(8, 4) = 0.029.
 LEAST_CASES = 8
 _RESAMPLES = 2000
+EXCHANGES = 9999
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,38 @@ class Answers:
     def p_binomial(self) -> float:
         """Exact binomial test, two-sided: the accuracy is one half."""
         return float(binomtest(self.accuracy.right, self.cases).pvalue)
+
+
+def exchange_p(
+    called: Sequence[bool], synthetic: Sequence[bool], patients: Sequence[str], seed: int
+) -> float:
+    """p of a reader's answers where patients have several pictures, which are not independent.
+
+    What a patient's pictures are, real or synthetic, is exchanged between patients as wholes; p is
+    the share of exchanges that tell the sides as far apart as they are (two-sided, the shown one
+    counted in), by the difference of the shares that are called synthetic.
+
+    Args:
+        called: of each picture, whether it was called synthetic.
+        synthetic: whether it is.
+        patients: whose it is; one with pictures of both sides counts as two.
+    Source:
+        Phipson and Smyth, Statistical Applications in Genetics and Molecular Biology 2010, for p.
+    """
+    names = [(bool(side), name) for side, name in zip(synthetic, patients, strict=True)]
+    groups = {name: n for n, name in enumerate(dict.fromkeys(names))}
+    at = np.array([groups[name] for name in names])
+    size = np.bincount(at).astype(float)
+    hits = np.bincount(at, weights=np.asarray(called, float))
+    made = np.array([side for side, _ in groups], float)
+
+    def apart(made: np.ndarray) -> np.ndarray:
+        there, others = made @ size, (1 - made) @ size
+        return np.abs(made @ hits / there - (1 - made) @ hits / others)
+
+    rng = generator(seed, "reader study")
+    drawn = apart(rng.permuted(np.tile(made, (EXCHANGES, 1)), axis=1))
+    return float((1 + (drawn >= apart(made) - 1e-12).sum()) / (1 + EXCHANGES))
 
 
 def rejected(real: int, synthetic: int, readers: int = 1) -> np.ndarray:
