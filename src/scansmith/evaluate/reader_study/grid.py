@@ -27,6 +27,7 @@ LEAST_PIXELS = 16
 #: Padding to a square alone comes to less.
 _NOTED = 1.5
 # Grey values that every picture of its own range leaves out at either end.
+_MIDDLES_APART, _TIMES_AS_WIDE = 40, 3  # of 256 greys; our convention
 _SHARES = (0.005, 0.995)
 
 
@@ -243,3 +244,35 @@ def spread_slices(case: View, lesion: np.ndarray, count: int) -> list[int]:
 def upright(image: np.ndarray, axes: Sequence[str]) -> np.ndarray:
     """Slices (..., H, W) as they are looked at: head or front above."""
     return image[..., ::-1, :] if axes[1] == AXES[0] else image
+
+
+def _inside(grey: np.ndarray) -> np.ndarray:
+    """What is neither black nor white, as air is in any unit; all, where nothing else is."""
+    inside = grey[(grey > 0) & (grey < 255)]
+    return inside if len(inside) else grey
+
+
+def greys_apart(
+    modality: str, greys: Greys, samples: Mapping[str, Sequence[np.ndarray]]
+) -> list[str]:
+    """A note if one window shows the two sides in greys of their own, as other units would.
+
+    Args:
+        samples: side -> raw values of its cases.
+    """
+    if greys.window is None:
+        return []
+    shown = {side: _inside(greys.of(np.concatenate(of))) for side, of in samples.items()}
+    low, middle, high = (
+        {side: int(np.quantile(grey, share)) for side, grey in shown.items()}
+        for share in (0.05, 0.5, 0.95)
+    )
+    widths = [high[side] - low[side] for side in shown]
+    apart = max(middle.values()) - min(middle.values())
+    if apart <= _MIDDLES_APART and max(widths) <= _TIMES_AS_WIDE * min(widths):
+        return []
+    told = ", ".join(f"{side} {low[side]} to {high[side]}" for side in shown)
+    return [
+        f"{modality}: in the window that fits real cases ({greys.words}) most greys of 0 to 255 "
+        f"are {told}: readers may go by brightness alone. Are both sets in the same units?"
+    ]

@@ -31,6 +31,7 @@ from scansmith.evaluate.reader_study.grid import (
     common_grid,
     compare_sides,
     fit_greys,
+    greys_apart,
     spread_slices,
     upright,
 )
@@ -165,8 +166,7 @@ class _Plan:
             name = f"{one.truth} set, {case.case}"
             self.shapes[place] = Shape(name, case.image.shape[1:], case.spacing_mm, case.axes)
             self.seen[place] = self._hash(place, case)
-            if one.truth == "real":
-                self.samples[place] = [voxel_sample(image) for image in case.image]
+            self.samples[place] = [voxel_sample(image) for image in case.image]
         if problems:
             raise DataError(problems)
 
@@ -176,15 +176,16 @@ class _Plan:
         How unlike the two sides are goes to `notes`.
         """
         places = dict.fromkeys((c.truth, c.files.case) for c in chosen)
-        real = [self.samples[place] for place in places if place[0] == "real"]
-        greys = [
-            fit_greys(modality, [samples[n] for samples in real], self.options.window)
-            for n, modality in enumerate(self.shared.modalities)
-        ]
+        seen = {side: [self.samples[p] for p in places if p[0] == side] for side in SIDES}
+        greys, notes = [], list[str]()
+        for n, modality in enumerate(self.shared.modalities):
+            values = {str(side): [samples[n] for samples in of] for side, of in seen.items()}
+            greys.append(fit_greys(modality, values["real"], self.options.window))
+            notes += greys_apart(modality, greys[-1], values)
         grid = common_grid([self.shapes[place] for place in places], self.options.dims)
         sides: dict[str, list[Shape]]
         sides = {side: [self.shapes[p] for p in places if p[0] == side] for side in SIDES}
-        self.notes = compare_sides(sides, self.options.dims)
+        self.notes = compare_sides(sides, self.options.dims) + notes
         return grid, greys
 
     def pictures(
