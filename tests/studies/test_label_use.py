@@ -201,7 +201,7 @@ def test_a_run_that_saw_more_patients_than_the_segmenters_is_refused(parts, tmp_
 def test_a_run_of_another_size_is_refused(parts, tmp_path):
     small = prepared(parts / "raw", tmp_path / "store", SPLIT, "data.size=16,16")
     run = trained(small, tmp_path / "run")
-    with pytest.raises(DataError, match=r"size \(16, 16\), the study's store has \(32, 32\)"):
+    with pytest.raises(DataError, match=r"size 16 x 16, the study's store has 32 x 32"):
         Study(Store.open(parts / "plain"), {"gan": [run]}, tmp_path / "out", Asked())
 
 

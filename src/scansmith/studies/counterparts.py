@@ -262,7 +262,10 @@ def differences(own: Store, study: Store) -> list[str]:
         }
 
     def told(value: object) -> str:
-        return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        if not isinstance(value, tuple):
+            return str(value)
+        joint = " x " if all(isinstance(one, int) for one in value) else ", "
+        return joint.join(map(str, value))
 
     here, there = facts(own), facts(study)
     remedy = "Both have to be of one kind, and prepared with the same settings."
