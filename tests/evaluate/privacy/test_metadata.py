@@ -71,6 +71,43 @@ def test_a_private_tag_is_a_trace(tmp_path):
     assert ("a.dcm", "private", "trace") in kinds(scan_folder(tmp_path))
 
 
+def test_what_stands_before_a_dicom_data_set_and_behind_its_pixels_is_read(tmp_path):
+    meta = {"Rows": 2, "Columns": 2, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+    pixels = {"PixelRepresentation": 0, "SamplesPerPixel": 1, "PixelData": b"DOE^"}
+    dicom(tmp_path / "a.dcm", **meta, PhotometricInterpretation="MONOCHROME2", **pixels)
+    one = pydicom.dcmread(tmp_path / "a.dcm")
+    one.preamble = b"PatientID: 4711".ljust(128, b"\0")
+    one.add_new(0xFFFCFFFC, "OB", bytes(2))  # padding, which a data set may end with
+    one.add_new(0x7FE10010, "LO", "SOMEBODY")
+    one.add_new(0x7FE11001, "LO", "DOE^JANE")
+    one.add_new(0x7FE11002, "SQ", [pydicom.Dataset()])
+    one[0x7FE11002].value[0].PatientName = "Doe^John"
+    one.save_as(tmp_path / "a.dcm")
+    found = scan_folder(tmp_path)
+    assert found["unread"] == []
+    texts = {(f["kind"], f["text"]) for f in found["findings"]}
+    assert {("personal", "4711"), ("private", "DOE^JANE"), ("personal", "Doe^John")} <= texts
+
+
+def test_pixels_are_no_text(tmp_path):
+    meta = {"Rows": 4, "Columns": 2, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+    pixels = {"PixelRepresentation": 0, "SamplesPerPixel": 1, "PixelData": b"DOE^JANE"}
+    dicom(tmp_path / "a.dcm", **meta, PhotometricInterpretation="MONOCHROME2", **pixels)
+    assert identified(tmp_path) == []
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_dicom_data_set_within_nifti_is_read_as_one(tmp_path, ending):
+    inside = pydicom.Dataset()
+    inside.PatientID, inside.StudyDate = "4711", "20200304"
+    image = nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4))
+    image.header.extensions.append(nib.nifti1.Nifti1DicomExtension(2, inside))
+    nib.save(image, tmp_path / f"a{ending}")
+    assert identified(tmp_path) == ["4711"]
+    found = kinds(scan_folder(tmp_path))
+    assert {k for _, k, _ in found} == {"personal", "date", "extension"}
+
+
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 def test_nifti_texts_and_extensions_are_read(tmp_path, ending):
     image = nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4))
@@ -156,6 +193,12 @@ def test_tables_name_a_person_beside_a_key_and_below_one(tmp_path):
     assert identified(tmp_path) == ["Jane Doe", "4711", "4712"]
 
 
+def test_cells_in_quotes_and_between_bars_are_cells(tmp_path):
+    (tmp_path / "a.csv").write_text('site,PatientID\n"Ulm, ward 7","47, 11"\n')
+    (tmp_path / "b.csv").write_text("site|PatientID\nUlm, ward 7|4712\n")
+    assert identified(tmp_path) == ["47, 11", "4712"]
+
+
 def test_dicom_as_json_is_read_by_its_numbers(tmp_path):
     names = {"vr": "PN", "Value": [{"Alphabetic": "Jane Doe"}]}
     tags = {"00100010": names, "00100020": {"vr": "LO", "Value": ["4711"]}}
@@ -199,6 +242,26 @@ def test_exif_is_read_with_what_lies_in_folders_of_its_own(tmp_path, ending, com
         (name, "position", "trace"),
     }
     assert {f["text"] for f in found["findings"]} == {"4711", "DOE^JANE", when, "(48.0, 8.0, 0.0)"}
+
+
+def test_every_page_of_a_tiff_file_is_read(tmp_path):
+    first, second = Image.new("L", (4, 4)), Image.new("L", (4, 4))
+    second.encoderinfo = {"tiffinfo": TiffImagePlugin.ImageFileDirectory_v2()}
+    second.encoderinfo["tiffinfo"][270] = "PatientID: 4711"
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
+    assert identified(tmp_path) == ["4711"]
+
+
+def test_iptc_is_read(tmp_path):
+    said = b"PatientID: 4711"
+    field = b"\x1c\x02\x78" + len(said).to_bytes(2, "big") + said  # 2:120, the caption
+    block = b"8BIM\x04\x04\0\0" + len(field).to_bytes(4, "big") + field + b"\0" * (len(field) % 2)
+    part = b"Photoshop 3.0\0" + block
+    Image.new("L", (4, 4)).save(tmp_path / "a.jpg")
+    plain = (tmp_path / "a.jpg").read_bytes()
+    head = b"\xff\xed" + (len(part) + 2).to_bytes(2, "big")
+    (tmp_path / "a.jpg").write_bytes(plain[:2] + head + part + plain[2:])
+    assert identified(tmp_path) == ["4711"]
 
 
 def packed(path, name, extra=b"", comment=b""):

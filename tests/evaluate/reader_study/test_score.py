@@ -396,3 +396,20 @@ def test_places_that_cannot_be_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="is a file, expected a folder"):
         score_study([tmp_path / "none.csv"], key, tmp_path / "file")
+
+
+def test_one_sheet_under_two_names_is_noted(tmp_path: Path) -> None:
+    """Same answers with mistakes; two who are always right, or say one word only, may well agree."""
+    key = write_key(tmp_path, 6, 6)
+    tables = {
+        "A": Answers(4, 2, 1, 5),
+        "B": Answers(4, 2, 1, 5),
+        "C": Answers(6, 0, 0, 6),
+        "D": Answers(6, 0, 0, 6),
+        "E": Answers(6, 0, 6, 0),
+        "F": Answers(6, 0, 6, 0),
+    }
+    sheets = [write_sheet(tmp_path, name, table) for name, table in tables.items()]
+    (note,) = score_study(sheets, key, tmp_path / "score")["notes"]
+    assert "sheets of A and B are the same" in note
+    assert note in (tmp_path / "score" / "score.md").read_text()

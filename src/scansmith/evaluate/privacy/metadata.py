@@ -20,7 +20,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 from isal import igzip
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile, ImageSequence, IptcImagePlugin
 
 from scansmith.evaluate.privacy.texts import (
     CONTROL,
@@ -40,6 +40,9 @@ _MOST_SHOWN = 200
 _SHOWN_CHARACTERS = 80
 #: What a UserComment begins with: Exif 2.32, section 4.6.5.
 _CHARACTER_CODES = (b"ASCII\0\0\0", b"UNICODE\0", b"JIS\0\0\0\0\0", bytes(8))
+#: Group of the elements that hold pixels, and how long an element is left unread until asked for.
+_PIXELS = 0x7FE0
+_DEFERRED_BYTES = 1 << 16
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 # Words that anonymising programs leave in a person's place.
@@ -164,11 +167,20 @@ def _reader(path: Path) -> Callable[[Path], Said]:
 
 
 def _dicom(path: Path) -> Said:
-    """Tags with a value: personal ones, dates and times, UIDs of instances, private ones."""
-    read = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+    """The preamble, and every element but pixels, those behind them too."""
+    read = pydicom.dcmread(path, defer_size=_DEFERRED_BYTES, force=True)
     if not is_dicom(path) and "SOPClassUID" not in read:
         raise DataError("named like DICOM, which it is not")
-    for element in [*read.file_meta, *read.iterall()]:
+    preamble = (read.preamble or b"").strip(b"\0").decode("latin-1")
+    if preamble:
+        yield from said_in("preamble", preamble)
+    yield from _elements(read.file_meta)
+    yield from _elements(read)
+
+
+def _elements(dataset: pydicom.Dataset) -> Said:
+    """Tags with a value: personal ones, dates and times, UIDs of instances, private ones."""
+    for element in _flat(dataset):
         text = str(element.value).strip()
         if not text or (element.VR == "SQ" and not len(element.value)):
             continue
@@ -186,6 +198,16 @@ def _dicom(path: Path) -> Said:
             yield where, text, ""
 
 
+def _flat(dataset: pydicom.Dataset) -> Iterator[pydicom.DataElement]:
+    """A data set's elements and those of its sequences; pixels are not read."""
+    for tag in sorted(dataset.keys()):
+        if tag.group != _PIXELS:
+            element = dataset[tag]
+            yield element
+            for item in element.value if element.VR == "SQ" else ():
+                yield from _flat(item)
+
+
 def _nifti(path: Path) -> Said:
     opener = igzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rb") as file:
@@ -198,6 +220,10 @@ def _nifti(path: Path) -> Said:
             yield from said_in(f"header {name}", raw.decode("latin-1"))
     for extension in header.extensions:
         content = extension.get_content()
+        if isinstance(content, pydicom.Dataset):  # code 2
+            yield f"extension of code {extension.get_code()}", "DICOM elements", "extension"
+            yield from _elements(content)
+            continue
         text = content.decode("latin-1") if isinstance(content, bytes) else str(content)
         yield f"extension of code {extension.get_code()}", text.strip("\0"), "extension"
         yield from said_in(f"extension of code {extension.get_code()}", text.strip("\0"))
@@ -230,20 +256,28 @@ def _header(file: Any) -> Any:
 
 def _picture(path: Path) -> Said:
     with Image.open(path) as picture:
-        picture.load()
-        chunks = {str(key): value for key, value in picture.info.items()}
-        if "XML:com.adobe.xmp" in chunks:  # PNG's, which Pillow gives twice
-            chunks.pop("xmp", None)
-        for key, value in chunks.items():
-            if isinstance(value, (str, bytes)) and key not in ("icc_profile", "exif"):
-                text = value.decode("latin-1") if isinstance(value, bytes) else value
-                if is_personal(key):
-                    yield f"chunk {key}", text, "personal"
-                yield from said_in(f"chunk {key}", text)
-        exif = picture.getexif()
-        yield from _exif(exif, "EXIF", ExifTags.TAGS)
-        yield from _exif(exif.get_ifd(ExifTags.IFD.Exif), "EXIF", ExifTags.TAGS)
-        yield from _exif(exif.get_ifd(ExifTags.IFD.GPSInfo), "GPS", ExifTags.GPSTAGS)
+        for _ in ImageSequence.Iterator(picture):
+            picture.load()
+            yield from _page(picture)
+
+
+def _page(picture: ImageFile.ImageFile) -> Said:
+    chunks = {str(key): value for key, value in picture.info.items()}
+    if "XML:com.adobe.xmp" in chunks:  # PNG's, which Pillow gives twice
+        chunks.pop("xmp", None)
+    for key, value in chunks.items():
+        if isinstance(value, (str, bytes)) and key not in ("icc_profile", "exif"):
+            text = value.decode("latin-1") if isinstance(value, bytes) else value
+            if is_personal(key):
+                yield f"chunk {key}", text, "personal"
+            yield from said_in(f"chunk {key}", text)
+    exif = picture.getexif()
+    yield from _exif(exif, "EXIF", ExifTags.TAGS)
+    yield from _exif(exif.get_ifd(ExifTags.IFD.Exif), "EXIF", ExifTags.TAGS)
+    yield from _exif(exif.get_ifd(ExifTags.IFD.GPSInfo), "GPS", ExifTags.GPSTAGS)
+    for (record, number), value in (IptcImagePlugin.getiptcinfo(picture) or {}).items():
+        for item in value if isinstance(value, list) else [value]:
+            yield from said_in(f"IPTC {record}:{number}", item.decode("utf-8", errors="replace"))
 
 
 def _exif(tags: Mapping[int, Any], where: str, names: Mapping[int, str]) -> Said:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import html
 import json
 import re
@@ -218,7 +219,9 @@ def _tagged(where: str, text: str) -> Said:
 
 def _columns(text: str) -> Said:
     """Below a head that is made for a person, and beside one in a table of two columns."""
-    rows = [[cell.strip() for cell in re.split(r"[,;\t]", line)] for line in text.splitlines()]
+    lines = text.splitlines()
+    between = max(",;\t|", key=(lines or [""])[0].count)
+    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=between)]
     for column, head in enumerate(rows[0] if rows else []):
         if is_personal(head):
             for row in rows[1:]:

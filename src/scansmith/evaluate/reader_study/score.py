@@ -103,7 +103,7 @@ def _scored(key: Key, sheets: Sequence[Sheet], seed: int) -> dict[str, Any]:
         "p_by": "exchange of patients" if several else "Fisher's exact test",
         "detectable_accuracy": least,
         "verdict": _overall(readers, least),
-        "notes": _notes(key),
+        "notes": [*_notes(key), *_alike(key, sheets)],
         "readers": readers,
         "agreement": _agreement(sheets, seed),
     }
@@ -230,6 +230,20 @@ def _nobody(readers: int, least: float | None) -> str:
 
 def _notes(key: Key) -> list[str]:
     return [str(note) for note in key.record.get("notes", [])]
+
+
+def _alike(key: Key, sheets: Sequence[Sheet]) -> list[str]:
+    """Sheets that agree in every mistake too, where both answers were given."""
+    truth = list(key.truth.values())
+    notes = []
+    for one, other in combinations(sheets, 2):
+        said = list(one.answers.values())
+        if said == list(other.answers.values()) and said != truth and len(set(said)) > 1:
+            notes.append(
+                f"The sheets of {one.reader} and {other.reader} are the same, mistakes too: if one "
+                "is a copy of the other, score it once."
+            )
+    return notes
 
 
 def _agreement(sheets: Sequence[Sheet], seed: int) -> dict[str, Any]:
