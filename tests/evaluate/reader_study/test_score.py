@@ -399,7 +399,7 @@ def test_places_that_cannot_be_are_refused(tmp_path: Path) -> None:
 
 
 def test_one_sheet_under_two_names_is_noted(tmp_path: Path) -> None:
-    """Same answers with mistakes; two who are always right, or say one word only, may well agree."""
+    """Same answers with mistakes; two always right, or with one word for all, may agree."""
     key = write_key(tmp_path, 6, 6)
     tables = {
         "A": Answers(4, 2, 1, 5),
