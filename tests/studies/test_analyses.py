@@ -166,6 +166,17 @@ def test_generators_with_data_settings_have_samples_of_their_own(hearts, tmp_pat
         )
 
 
+def test_a_part_keeps_its_folder_where_one_of_its_generators_failed(hearts, tmp_path):
+    part = changed(hearts).generators["skips"]
+    aorta = part.model_copy(update={"sets": {**part.sets, "data.structures": ["aorta"]}})
+    failed = part.model_copy(update={"sets": {**part.sets, "method.nothing": 1}})
+    spec = changed(hearts, generators={"whole": part, "failed": failed, "aorta": aorta})
+    spec = spec.model_copy(update={"published": Analysis.model_fields["published"].default})
+    found = run_study(spec, hearts / "raw", tmp_path, seeds=(0,), tell=lambda line: None)
+    assert set(found["found"]) == {"whole, failed", "aorta"}
+    assert (tmp_path / "whole-failed" / "made.png").is_file()
+
+
 def test_fewer_patients_and_data_settings_are_the_study_s(hearts, tmp_path):
     spec = changed(hearts, generators={"skips": changed(hearts).generators["skips"]})
     found = run_study(

@@ -167,12 +167,17 @@ def test_a_sample_of_a_test_patient_is_refused(one, tmp_path):
     assert not (tmp_path / "cells").exists()
 
 
-def test_too_few_slices_are_told(one):
+def test_too_few_slices_are_told(one, root, tmp_path):
     fold = one.folds.all[0]
     with pytest.raises(DataError, match=r"normal slices to learn from, expected 5000\. Add"):
         Kinds(fold, "train").drawn(5000, 0)
     with pytest.raises(DataError, match="has no normal slice in its validation split"):
         _ = Kinds(Fold(1, fold.store), "validation").of
+    many = SMALL.model_copy(update={"slices": 5000})
+    runs, out = {RUNS: [root / "run"]}, tmp_path / "out"
+    with pytest.raises(DataError, match="expected 5000"):  # before the other question's cells
+        study(runs, out, cross_validation=CrossValidation(folds=2), asked=many)
+    assert not (out / "cells").exists()
     with pytest.raises(SettingsError, match="all real=: is an arm's name"):
         study({"all real": []}, "nowhere")
 

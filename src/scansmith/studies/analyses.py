@@ -234,13 +234,14 @@ def _trained(place: Place[Analysis], seed: int) -> tuple[dict[str, Path], list[s
 
 def _groups(place: Place[Analysis], runs: Runs) -> Iterator[tuple[str, Path, Runs]]:
     """The runs of each store, with a heading and a folder; of a single store, without."""
-    homes: dict[Path, Runs] = {}
-    for name, found in runs.items():
-        homes.setdefault(place.home(name), {})[name] = found
-    several = len({place.home(name) for name in place.spec.generators}) > 1
-    for group in homes.values():
-        heading = ", ".join(group) if several else ""
-        yield heading, place.out / file_name(heading) if several else place.out, group
+    homes: dict[Path, list[str]] = {}
+    for name in place.spec.generators:
+        homes.setdefault(place.home(name), []).append(name)
+    for names in homes.values():
+        # Of all its generators, so that one that is trained later does not move the folder.
+        heading = ", ".join(names) if len(homes) > 1 else ""
+        if group := {name: runs[name] for name in names if name in runs}:
+            yield heading, place.out / file_name(heading) if heading else place.out, group
 
 
 def _rows(parts: Mapping[str, Told]) -> Rows:

@@ -209,6 +209,9 @@ def study(
     if taken := {name for name in runs if name in (PLAIN, REAL, ALL) or name.endswith(AUGMENTED)}:
         raise SettingsError(f"{', '.join(taken)}=: is an arm's name. Name the run otherwise.")
     one = Study(Folds(store_of(runs, store), runs, out, cross_validation), asked or Asked())
+    if "fakes" in questions:  # before hours of the other question
+        for fold in one.folds:
+            Kinds(fold, "train").drawn(one.asked.slices, 0)
     problems: list[str] = []
     found = {q: one.found(q, problems) for q in QUESTIONS if q in questions}
     all_done(out, problems)
