@@ -47,7 +47,7 @@ CPU: Mapping[str, Any] = {
     "method.spectral_critic": False,
     "method.l1": 5.0,
     "train.ema": 0.99,
-    "train.batch": 2,  # PyTorch's fast 3D convolutions need two samples or bf16 on a CPU
+    "train.batch": 2,
     "train.steps": 1500,
     "train.checkpoint_every": 500,
 }
