@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,15 @@ def links(tmp_path_factory: pytest.TempPathFactory) -> None:
         (folder / "link").symlink_to(folder)
     except OSError:
         pytest.skip("no right to make symbolic links")
+
+
+@pytest.fixture
+def heeded_signals() -> Iterator[None]:
+    """For tests that send signals: a shell's background jobs are begun with SIGINT ignored."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, signal.SIG_DFL),
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

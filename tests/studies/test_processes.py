@@ -59,6 +59,7 @@ def _press(tmp_path, number, to_all: bool) -> threading.Thread:
     return presser
 
 
+@pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize(
     ("number", "to_all"),
     [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGTERM, True)],

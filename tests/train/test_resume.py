@@ -89,6 +89,7 @@ def test_a_run_killed_from_outside_ends_as_if_it_had_not_been(
     assert outcome(run) == whole
 
 
+@pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_finishes_the_step_saves_it_and_says_how_to_go_on(
     tiny: ModuleType, whole: dict[str, Any], tmp_path: Path, number: int
