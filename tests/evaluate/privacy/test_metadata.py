@@ -199,6 +199,12 @@ def test_cells_in_quotes_and_between_bars_are_cells(tmp_path):
     assert identified(tmp_path) == ["47, 11", "4712"]
 
 
+def test_a_quote_that_is_not_closed_is_told_since_it_would_hide_the_rows_behind_it(tmp_path):
+    (tmp_path / "a.csv").write_text('note,PatientID\n"old,4711\nx,4712\n')
+    (unread,) = scan_folder(tmp_path)["unread"]
+    assert unread["file"] == "a.csv"
+
+
 def test_dicom_as_json_is_read_by_its_numbers(tmp_path):
     names = {"vr": "PN", "Value": [{"Alphabetic": "Jane Doe"}]}
     tags = {"00100010": names, "00100020": {"vr": "LO", "Value": ["4711"]}}

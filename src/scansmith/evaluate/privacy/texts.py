@@ -221,7 +221,9 @@ def _columns(text: str) -> Said:
     """Below a head that is made for a person, and beside one in a table of two columns."""
     lines = text.splitlines()
     between = max(",;\t|", key=(lines or [""])[0].count)
-    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=between)]
+    rows = [
+        [cell.strip() for cell in row] for row in csv.reader(lines, delimiter=between, strict=True)
+    ]
     for column, head in enumerate(rows[0] if rows else []):
         if is_personal(head):
             for row in rows[1:]:
