@@ -62,7 +62,7 @@ def one(root, tmp_path_factory):
 
 
 def test_b_is_a_and_as_many_fakes_made_of_the_same_slices(one):
-    a, b = one.sample("real", 0), one.sample(RUNS, 0)
+    a, b = one.sample("real", 0, 0), one.sample(RUNS, 0, 0)
     assert list(a.classes) == [NORMAL] * 3 + [ABNORMAL] * 3
     assert list(b.classes) == [NORMAL] * 3 + [ABNORMAL] * 3 + [ABNORMAL] * 3 + [NORMAL] * 3
     assert len(b.images) == 12
@@ -75,18 +75,19 @@ def test_b_is_a_and_as_many_fakes_made_of_the_same_slices(one):
     assert all(image.dtype == np.float32 for image in b.images)
 
 
-def test_repeats_draw_other_slices_and_the_same_ones_again(one):
-    def drawn(repeat):
-        return np.stack(list(one.sample("real", repeat).images))
+def test_repeats_draw_other_slices_under_each_seed_and_the_same_ones_again(one):
+    def drawn(repeat, seed):
+        return np.stack(list(one.sample("real", repeat, seed).images))
 
-    np.testing.assert_array_equal(drawn(0), drawn(0))
-    assert not np.array_equal(drawn(0), drawn(1))
+    np.testing.assert_array_equal(drawn(0, 0), drawn(0, 0))
+    assert not np.array_equal(drawn(0, 0), drawn(1, 0))
+    assert not np.array_equal(drawn(0, 0), drawn(0, 1))
 
 
 def test_all_real_holds_every_slice_that_ant_gan_learned_from(one):
     fold = one.folds.all[0]
     kinds = Kinds(fold, "train")
-    sample = one.sample("all real", 0)
+    sample = one.sample("all real", 0, 0)
     assert len(sample.images) == len(kinds.of[NORMAL]) + len(kinds.of[ABNORMAL])
     assert sample.patients == fold.patients("train")
 
@@ -99,17 +100,25 @@ def test_classes_are_those_of_the_store_s_draws(one):
             labels = fold.store.sample(place.case, place.sample)[1]
             pixels = int(np.isin(labels, lesion).sum())
             assert pixels >= 4 if kind == ABNORMAL else pixels == 0
-    data = one.sample(RUNS, 0).labelled()
-    assert RULE.of_samples(data).tolist() == list(one.sample(RUNS, 0).classes)
+    data = one.sample(RUNS, 0, 0).labelled()
+    assert RULE.of_samples(data).tolist() == list(one.sample(RUNS, 0, 0).classes)
 
 
-def test_repeats_go_through_the_folds_in_turn(root, done):
-    runs = {RUNS: [root / "run"]}
-    folds = Folds(
-        Store.open(root / "store"), runs, root / "out", CrossValidation(folds=2, seeds=(0, 7))
+def test_every_seed_repeats_table_vii_through_all_folds(root, tmp_path, monkeypatch):
+    """As many repeats as folds, as the defaults have it: no seed may be left out."""
+    trainings = []
+    monkeypatch.setattr(
+        lesion_classification, "judged", lambda out, asked, *_: trainings.append(asked) or {}
     )
-    turns = [Study(folds, SMALL).turn(repeat) for repeat in range(5)]
-    assert [(fold.number, seed) for fold, seed in turns] == [(1, 0), (2, 0), (1, 7), (2, 7), (1, 0)]
+    monkeypatch.setattr(Study, "_maker", lambda self, name, fold, seed: f"{name} of seed {seed}")
+    cross_validation = CrossValidation(folds=4, seeds=(0, 7))
+    folds = Folds(Store.open(root / "store"), {RUNS: []}, tmp_path, cross_validation)
+    found = Study(folds, SMALL.model_copy(update={"repeats": 4})).found("fakes", [])
+    assert {arm: len(each) for arm, each in found.items()} == dict.fromkeys(found, 2 * 4)
+    fakes = [one for one in trainings if one.facts["arm"] == f"real + {RUNS}"]
+    wanted = [(f"{RUNS} of seed {seed}", fold) for seed in (0, 7) for fold in (1, 2, 3, 4)]
+    assert [(one.facts["made by"], one.fold.number) for one in fakes] == wanted
+    assert len({one.seed for one in fakes}) == 2 * 4  # no two of "all real" are the same training
 
 
 def test_every_patient_is_tested_once_and_never_learned_from(root, done):
@@ -140,6 +149,8 @@ def test_the_answer_stands_beside_the_paper_s(root, done):
     assert re.search(r"\| real \+ ant-gan \| 0.7719 \| [^|]+ \| 0.7794 \| [^|]+ \| 0.776", text)
     assert done["channel"]["trainings"] == 1
     assert done["fakes"]["trainings"] == 2
+    assert "1 training(s) an arm, 1 under each seed; (x, x)" in text
+    assert "2 training(s) an arm, 2 under each seed; all arms" in text
 
 
 def test_what_is_finished_is_not_done_again_and_another_study_is_refused(root, done):

@@ -12,8 +12,8 @@ fakes     Table VII: an AlexNet learns from 50 normal and 50 abnormal slices ("r
 
 All arms of a question take the same number of steps; half of every batch is abnormal. Folds are
 dealt by patient, and every fold trains an ANT-GAN of its own without its test patients
-(`healed_folds`). The repeats of Table VII go through the folds in turn, each with other slices.
-What is finished is kept in DIR and not done again.
+(`healed_folds`). Under each seed the repeats of Table VII go through the folds in turn, each with
+other slices. What is finished is kept in DIR and not done again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from scansmith.evaluate.classification import ClassifierNumbers
 from scansmith.io.atomic import write_bytes
@@ -73,7 +76,9 @@ class Asked(Section):
     fakes_steps: int = number(2000, "training steps; the paper does not tell", gt=0)
     batch: int = number(32, "slices in a step, half of them abnormal", gt=1)
     slices: int = number(50, "real slices of each class, and fake ones", "Table VII", gt=0)
-    repeats: int = number(5, "of Table VII, with other slices; the paper does not tell", gt=0)
+    repeats: int = number(
+        5, "of Table VII under each seed, with other slices; the paper does not tell", gt=0
+    )
     augmentation: Augmentation = Augmentation()
 
 
@@ -115,63 +120,58 @@ class Study:
             self.folds.out, training, sample, lambda part: TwoChannels(fold.store, part, healed)
         )
 
-    def fakes(self, arm: str, repeat: int) -> Scores:
+    def fakes(self, arm: str, repeat: int, seed: int) -> Scores:
         """Table VII: what an arm says of each slice that the repeat's fold tests on."""
-        fold, seed = self.turn(repeat)
+        fold = self.fold_of(repeat)
         by = arm.removesuffix(AUGMENTED).removeprefix(f"{REAL} + ")
-        facts = {"arm": arm, "slices": self.asked.slices}
-        # Once a seed that had failed is there, other ANT-GANs take their turns: other cells.
-        whose = "" if by in (REAL, ALL) else f" seed{seed}"
+        made_by = None if by in (REAL, ALL) else self._maker(by, fold, seed)
         training = Training(
-            f"fakes {arm} repeat{repeat}{whose}",
+            f"fakes {arm} seed{seed} repeat{repeat}",
             fold,
-            repeat,
+            _own_seed(repeat, seed),
             self.asked.fakes,
             self.asked.fakes_steps,
             self.asked.batch,
             self.asked.augmentation if arm.endswith(AUGMENTED) else None,
-            facts | {"made by": None if by in (REAL, ALL) else self._maker(by, fold, seed)},
+            {"arm": arm, "slices": self.asked.slices, "made by": made_by},
         )
         return judged(
             self.folds.out,
             training,
-            lambda: self.sample(by, repeat),
+            lambda: self.sample(by, repeat, seed),
             lambda part: Images(fold.store, part),
         )
 
-    def turn(self, repeat: int) -> tuple[Fold, int]:
-        """The fold of a repeat, and the seed whose ANT-GAN makes its fakes."""
-        folds, seeds = self.folds.all, self.folds.asked.seeds
-        return folds[repeat % len(folds)], seeds[repeat // len(folds) % len(seeds)]
+    def fold_of(self, repeat: int) -> Fold:
+        """Whom a repeat tests on."""
+        return self.folds.all[repeat % len(self.folds.all)]
 
-    def sample(self, by: str, repeat: int) -> Sample:
+    def sample(self, by: str, repeat: int, seed: int) -> Sample:
         """What "real", "all real", or "real" and the fakes of a name are in a repeat."""
-        fold, seed = self.turn(repeat)
+        fold, own_seed = self.fold_of(repeat), _own_seed(repeat, seed)
         kinds = Kinds(fold, "train")
         if by not in (REAL, ALL):
             method = self.folds.gan(by, fold, seed)[0].method
             assert isinstance(method, AntGan)
-            return with_fakes(kinds, method, self.asked.slices, repeat)
-        slices, classes = kinds.all() if by == ALL else kinds.drawn(self.asked.slices, repeat)
+            return with_fakes(kinds, method, self.asked.slices, own_seed)
+        slices, classes = kinds.all() if by == ALL else kinds.drawn(self.asked.slices, own_seed)
         return Sample.of(Images(fold.store, slices), classes, slices)
 
     def found(self, question: str, problems: list[str]) -> Found:
-        """Every cell of a question: arm -> under each seed (folds together), or in each repeat.
+        """Every cell of a question: arm -> under each seed (folds together), or in its repeats.
 
         Args:
             problems: what went wrong; cells that fail are added, and are empty.
         """
-        arms = self.arms[question]
+        arms, seeds = self.arms[question], self.folds.asked.seeds
         if question == "fakes":
             found: Found = {arm: [] for arm in arms}
-            for repeat in range(self.asked.repeats):
+            for seed, repeat in product(seeds, range(self.asked.repeats)):
                 for arm in arms:
-                    work = partial(self.fakes, arm, repeat)
-                    found[arm].append(
-                        attempt(f"{arm}, repeat {repeat}", work, problems, REFUSED) or {}
-                    )
+                    what = f"{arm}, repeat {repeat}, seed {seed}"
+                    work = partial(self.fakes, arm, repeat, seed)
+                    found[arm].append(attempt(what, work, problems, REFUSED) or {})
             return found
-        seeds = self.folds.asked.seeds
         found = {arm: [{} for _ in seeds] for arm in arms}
         for fold in self.folds:
             for turn, seed in enumerate(seeds):
@@ -183,6 +183,11 @@ class Study:
 
     def _maker(self, name: str, fold: Fold, seed: int) -> str:
         return self.folds.gan(name, fold, seed)[0].fingerprint
+
+
+def _own_seed(repeat: int, seed: int) -> int:
+    """The seed of a repeat's slices and training: another one under each seed of the study."""
+    return int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
 
 
 def study(

@@ -13,7 +13,7 @@ from scansmith.studies.tables import cell, published, table
 
 PLAIN, DEFAULT, REAL, ALL, AUGMENTED = "plain", "ant-gan", "real", "all real", ", augmented"
 Found = dict[str, list[Scores]]
-"""Arm -> "patient/case/slice" -> abnormal, chance; under each seed or in each repeat."""
+"""Arm -> "patient/case/slice" -> abnormal, chance; under each seed, or in each seed's repeats."""
 DATA = "BraTS 2018, FLAIR, 240 x 240 pixels, 300 000 steps"
 PUBLISHED = {
     "channel": {
@@ -87,11 +87,12 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     ]
     for question, title in TITLES.items():
         if question in result:
-            lines += ["", f"**{title}**", "", *_question(question, result[question])]
+            told = _question(question, result[question], len(result["seeds"]))
+            lines += ["", f"**{title}**", "", *told]
     return "\n".join(lines) + "\n"
 
 
-def _question(question: str, told: Mapping[str, Any]) -> list[str]:
+def _question(question: str, told: Mapping[str, Any], seeds: int) -> list[str]:
     counts = told["test slices"]
     arms = [
         [arm, *(cell(found[m]) for m in MEASURES), _sd(found["f1"]["sd"])]
@@ -104,8 +105,8 @@ def _question(question: str, told: Mapping[str, Any]) -> list[str]:
     head = ["", *MEASURES, "sd of F1"]
     return [
         f"{told['test patients']} test patients with {counts['abnormal']} abnormal and "
-        f"{counts['normal']} normal slices; {told['trainings']} training(s) an arm; "
-        f"{SEEN[question]}.",
+        f"{counts['normal']} normal slices; {told['trainings']} training(s) an arm, "
+        f"{told['trainings'] // seeds} under each seed; {SEEN[question]}.",
         "",
         *table(head, arms),
         "",
