@@ -53,6 +53,24 @@ def test_the_difference_of_two_means_draws_the_patients_of_both() -> None:
     assert difference_of_patients(([], []), real, rng)["value"] is None
 
 
+def test_who_is_in_both_sets_is_drawn_for_both_at_once() -> None:
+    """Patients from .1 to .9, and .05 less in what was made from each: the loss is the same."""
+    rng = np.random.default_rng(0)
+    names = [f"p{n}" for n in range(9)]
+    real = [0.1 * (n + 1) for n in range(9)]
+    made = [value - 0.05 for value in real]
+    found = difference_of_patients((real, names), (made, names), rng)
+    assert found["interval"] == pytest.approx([-0.05, -0.05])
+    # of others' the loss drowns in the patients' spread: sd .26, twice, over 9 of either
+    others = difference_of_patients((real, names), (made, [f"q{n}" for n in range(9)]), rng)
+    assert others["value"] == pytest.approx(found["value"]) == pytest.approx(-0.05)
+    half = 1.96 * math.sqrt(2 * (0.01 * 60 / 9) / 9)  # variance of 1..9 is 60 / 9
+    assert others["interval"] == pytest.approx([-0.05 - half, -0.05 + half], abs=0.03)
+    # one shared, others on one side: real a 0, b 1; synthetic b 3, c 4
+    some = difference_of_patients(([0.0, 1.0], ["a", "b"]), ([3.0, 4.0], ["b", "c"]), rng)
+    assert (some["value"], some["interval"]) == (3.0, [3.0, 3.0])  # each group has one patient
+
+
 def _patients(mean: float, count: int, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     return {f"p{seed}_{n}": rng.normal(mean + rng.normal(), 1, 50) for n in range(count)}

@@ -21,7 +21,7 @@ from scansmith.scan import DataError, RunError, ScansmithError, SettingsError
 from scansmith.studies import downstream
 from scansmith.studies.carve_mix import CarveMix
 from scansmith.studies.downstream import Downstream, Place, run_cells
-from scansmith.studies.downstream_report import as_markdown, summarise, verdict
+from scansmith.studies.downstream_report import as_markdown, save_plot, summarise, verdict
 from scansmith.studies.judge import Judging
 from scansmith.studies.run import run_study
 from scansmith.studies.spec import (
@@ -494,6 +494,7 @@ def test_the_verdict_is_of_the_interval(interval, word):
         "each seed": [mean] * 2,
         "failed": [],
         "false alarms": [0, 0],
+        "counting alarms": {"mean": -1, "interval": [-2, 0.0]},
     }
     assert verdict(sound) == word
     # few patients or a failed seed decide nothing, and false alarms nothing for the arm
@@ -768,3 +769,28 @@ def test_a_set_that_was_changed_costs_its_own_arms_until_it_is_prepared_anew(
     third, problems = again()
     assert third["set"] != first["set"]
     assert problems == []
+
+
+@pytest.mark.parametrize("quiet", [1, 2], ids=["one seed", "no seed"])
+def test_test_patients_without_what_decides_are_told_as_none(tmp_path, quiet):
+    """No test patient has a tumour; "real" finds none under one seed, or under neither."""
+    spec = Spec(title="?", arms={"real": Arm(), "other": Arm(synthetic=1, by="class-means")})
+    nothing, alarm = scores(*[float("nan")] * 6), scores(*[0.0] * 6)
+    found = {"real": [nothing, nothing if quiet == 2 else alarm], "other": [nothing] * 2}
+    result = summarise(spec, found)
+    json.dumps(result, allow_nan=False)
+    assert result["arms"]["real"]["each seed"] == [None, None if quiet == 2 else 0]
+    (told,) = result["verdicts"]
+    assert told["verdict"] == "no evidence"
+    facts = {
+        "data": {"given": "?", "layout": "?", "needs": "", "cut": ""},
+        "item": "",
+        "about": "",
+        "problems": [],
+        "seeds": [0, 1],
+    }
+    facts |= {"test patients": 6, "train patients": 1, "title": "?", "published": {}}
+    text = as_markdown({**facts, "spec": spec.model_dump(mode="json"), **result})
+    assert "| other | - | - | –, – |" in text
+    save_plot(result, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 0

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from scansmith.studies.downstream_report import paired
+from scansmith.studies.downstream_report import verdict
 from scansmith.studies.healed_channel import summarise as summarise_healed
 from scansmith.studies.label_use_report import summarise as summarise_label_use
-from scansmith.studies.paired_scores import in_common, minus, over_seeds, share
+from scansmith.studies.paired_scores import deciding, in_common, minus, over_seeds, paired, share
 
 NOTHING = math.nan
 
@@ -73,3 +73,66 @@ def test_cases_of_a_patient_are_paired_before_they_are_averaged():
     twice = {"ann/1": {"mean": 0.0}, "ann/2": {"mean": 0.0}}
     none = {"ann/1": {"mean": NOTHING}, "ann/2": {"mean": NOTHING}}
     assert paired([twice], [none], "mine")["false alarms"] == [1, 0]  # patients, not scans
+
+
+def organ_and_tumour(organ, *tumours):
+    """A case of each patient: the organ alike, a tumour Dice each, and their mean if it has one."""
+    return {
+        f"p{n}/p{n}": {
+            "organ": organ,
+            "tumour": tumour,
+            "mean": organ if math.isnan(tumour) else (organ + tumour) / 2,
+        }
+        for n, tumour in enumerate(tumours)
+    }
+
+
+def test_a_mean_over_organ_and_tumour_does_not_stand_beside_one_over_the_organ_alone():
+    """Both find the organs alike; in four of eight patients the others find a tumour not there."""
+    quiet = organ_and_tumour(0.8, *[0.5] * 4, *[NOTHING] * 4)
+    loud = organ_and_tumour(0.8, *[0.5] * 4, *[0.0] * 4)
+    told = paired([quiet] * 2, [loud] * 2, "quiet")
+    # of the four with a tumour .65 - .65; of the others organ against organ, not .8 against .4
+    assert told["above"]["mean"]["mean"] == 0
+    assert told["above"]["mean"]["patients"] == 8
+    assert told["above"]["tumour"]["patients"] == 4
+    assert told["false alarms"] == [0, 4]
+    assert verdict(told) == "no worse"
+    # counted as in BraTS: (.8 + 1) / 2 - (.8 + 0) / 2 = .5 in four of eight
+    assert told["counting alarms"]["mean"] == pytest.approx(0.25)
+    # a study that goes by the tumour compares the four who have one
+    by_tumour = paired([quiet], [loud], "quiet", ["tumour"])
+    assert by_tumour["above"]["mean"]["patients"] == 4
+    assert by_tumour["counting alarms"]["mean"] == pytest.approx(0.5)
+    # and one that goes by the organ knows of no alarm
+    assert paired([quiet], [loud], "quiet", ["organ"])["false alarms"] == [0, 0]
+
+
+def test_false_alarms_withhold_a_verdict_where_they_would_undo_the_gain():
+    """.2 more in nine with a tumour; one without in whom it alone finds one, or three."""
+    real = organ_and_tumour(0.8, *[0.4] * 9, *[NOTHING] * 3)
+
+    def told(*alarms):
+        return paired([organ_and_tumour(0.8, *[0.6] * 9, *alarms)], [real], "mine", ["tumour"])
+
+    one, three = told(0.0, NOTHING, NOTHING), told(0.0, 0.0, 0.0)
+    assert one["above"]["mean"]["mean"] == three["above"]["mean"]["mean"] == pytest.approx(0.2)
+    # (9 * .2 - 1) / 10 and (9 * .2 - 3) / 12
+    assert one["counting alarms"]["mean"] == pytest.approx(0.08)
+    assert three["counting alarms"]["mean"] == pytest.approx(-0.1)
+    assert verdict(told(NOTHING, NOTHING, NOTHING)) == "helps"
+    assert verdict(one) == verdict(three) == "no evidence"  # one of ten: -.17 to .2
+    # in a hundred patients one alarm takes .01 of .2
+    many = [0.4] * 100
+    quiet = organ_and_tumour(0.8, *many, NOTHING)
+    found = paired([organ_and_tumour(0.8, *[0.6] * 100, 0.0)], [quiet], "mine", ["tumour"])
+    assert found["false alarms"] == [1, 0]
+    assert verdict(found) == "helps"
+
+
+def test_the_mean_is_over_structures_not_over_regions_or_label_values():
+    brats = ["necrosis", "oedema", "enhancing", "whole tumour", "tumour core", "enhancing tumour"]
+    assert deciding([*brats, "label MSE", "label Dice", "mean"]) == brats[:3]
+    assert deciding(["liver", "whole tumour", "mean"]) == ["liver", "whole tumour"]  # no BraTS
+    assert deciding([*brats, "mean"], ["tumour core"]) == ["tumour core"]
+    assert deciding(["mean"]) == []

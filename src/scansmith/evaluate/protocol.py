@@ -39,8 +39,8 @@ VERSIONS = {
     **dict.fromkeys(("psnr", "ssim", "ms_ssim", "mae", "mse", "mi", "nmi", "bias", "sd_ratio"), 1),
     **dict.fromkeys(("frechet", "kernel", "wasserstein", "kolmogorov_smirnov"), 1),
     **dict.fromkeys(neighbours.MEASURES, 1),
-    "faithfulness": 1,
-    "dice": 1,
+    "faithfulness": 2,
+    "dice": 2,
 }
 _SSIM = {
     "sigma": fidelity.SSIM_SIGMA,

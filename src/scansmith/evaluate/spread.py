@@ -49,11 +49,11 @@ def mean_of_patients(
     if not finite:
         why = "no case has it" if not values else "not finite in any case (see docs/measures.md)"
         return {"mean": None, "interval": None, "reason": why, **found}
-    sums, counts = _sums(finite)
-    found = {"mean": float(sums.sum() / counts.sum()), **found, "patients": len(sums)}
-    if len(sums) < 2:
+    rows = np.stack(list(_sums(finite).values()))
+    found = {"mean": float(_ratio(rows.sum(0))), **found, "patients": len(rows)}
+    if len(rows) < 2:
         return {**found, "interval": None, "reason": "one patient has no spread between patients"}
-    return {**found, "interval": quantiles(_redrawn_means(sums, counts, rng, resamples))}
+    return {**found, "interval": quantiles(_ratio(_redrawn_sums(rows, rng, resamples)))}
 
 
 def difference_of_patients(
@@ -62,39 +62,57 @@ def difference_of_patients(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
-    """Synthetic mean minus real mean, patients of both sets drawn anew apart from each other.
+    """Synthetic mean minus real mean, patients of both sets drawn anew.
+
+    Who is in both sets, because synthetic cases were made from these patients' own, is drawn for
+    both at once: a patient who is hard to segment is so in both as a rule, and that cancels out.
 
     Args:
         real, synthetic: values, and the patient of each; what is not finite is left out.
     Returns:
         value, interval; null with a `reason` where there is none.
     """
-    draws, means = [], []
+    sides = []
     for values, patients in (real, synthetic):
         finite = [(v, p) for v, p in zip(values, patients, strict=True) if np.isfinite(v)]
         if not finite:
             return {"value": None, "interval": None, "reason": "one of the sets has no value"}
-        sums, counts = _sums(finite)
-        means.append(float(sums.sum() / counts.sum()))
-        draws.append(_redrawn_means(sums, counts, rng, resamples) if len(sums) > 1 else None)
-    found: dict[str, Any] = {"value": means[1] - means[0], "interval": None}
-    if draws[0] is None or draws[1] is None:
+        sides.append(_sums(finite))
+    groups: dict[tuple[bool, ...], list[np.ndarray]] = {}  # of real, of synthetic, of both
+    for name in sorted({*sides[0], *sides[1]}):
+        row = np.concatenate([side.get(name, np.zeros(2)) for side in sides])
+        groups.setdefault((name in sides[0], name in sides[1]), []).append(row)
+    found: dict[str, Any] = {
+        "value": float(_gap(sum(np.sum(rows, axis=0) for rows in groups.values()))),
+        "interval": None,
+    }
+    if min(map(len, sides)) < 2:
         return {**found, "reason": "one patient has no spread between patients"}
-    return {**found, "interval": quantiles(draws[1] - draws[0])}
+    draws = sum(_redrawn_sums(np.stack(rows), rng, resamples) for rows in groups.values())
+    return {**found, "interval": quantiles(_gap(draws))}
 
 
-def _sums(found: Sequence[tuple[float, str]]) -> tuple[np.ndarray, np.ndarray]:
-    """Sum and number of the values of each patient, by the patients' names."""
-    _, index = np.unique([patient for _, patient in found], return_inverse=True)
-    values = np.array([value for value, _ in found], np.float64)
-    return np.bincount(index, values), np.bincount(index)
+def _gap(sums: Any) -> np.ndarray:
+    return _ratio(sums[..., 2:]) - _ratio(sums[..., :2])
 
 
-def _redrawn_means(
-    sums: np.ndarray, counts: np.ndarray, rng: np.random.Generator, resamples: int
-) -> np.ndarray:
-    draws = rng.integers(len(sums), size=(resamples, len(sums)))
-    return sums[draws].sum(1) / counts[draws].sum(1)
+def _ratio(sums: np.ndarray) -> np.ndarray:
+    """Means from (..., 2) sums and numbers of values."""
+    return sums[..., 0] / sums[..., 1]
+
+
+def _sums(found: Sequence[tuple[float, str]]) -> dict[str, np.ndarray]:
+    """Sum and number of the values of each patient, (2,), by the patients' names."""
+    sums = {patient: np.zeros(2) for patient in sorted({patient for _, patient in found})}
+    for value, patient in found:
+        sums[patient] += value, 1
+    return sums
+
+
+def _redrawn_sums(rows: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarray:
+    """What as many patients drawn anew have together: (patients, k) becomes (resamples, k)."""
+    draws = rng.integers(len(rows), size=(resamples, len(rows)))
+    return rows[draws].sum(1)
 
 
 def compare(

@@ -12,12 +12,12 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from scansmith.evaluate.overlap import MEAN, by_patient, finite_mean
+from scansmith.evaluate.overlap import MEAN, by_patient
 from scansmith.io.atomic import write_bytes
 from scansmith.studies.cells import Scores
-from scansmith.studies.paired_scores import in_common, minus, over_seeds, percent, share
+from scansmith.studies.paired_scores import mean_of, over_seeds, paired, percent, summary_of
 from scansmith.studies.spec import AS_LONG, Spec
-from scansmith.studies.tables import cell, data_line, published, signed, summary, table
+from scansmith.studies.tables import cell, data_line, published, signed, table
 
 Found = Mapping[str, Sequence[Scores | None]]
 """Arm -> its test cases' Dice under each seed; None: the cell failed."""
@@ -43,18 +43,18 @@ def summarise(spec: Spec, found: Found) -> dict[str, Any]:
         if not there:
             arms[name] = {"dice": None, "failed": len(seeds)}
             continue
-        each = [
-            finite_mean([row[MEAN] for row in by_patient(s).values()]) if s else None for s in seeds
-        ]
+        each = [mean_of(by_patient(s)) if s else None for s in seeds]
         told: dict[str, Any] = {
-            "dice": _summary(over_seeds(there)),
+            "dice": summary_of(over_seeds(there)),
             "each seed": each,
             "sd over seeds": sd_over_seeds(each),
             "failed": sum(not s for s in seeds),
             "published": spec.published.arms.get(name, {}),
         }
         for role, other in others.items():
-            told[role] = paired(seeds, found[other], name) if name != other else None
+            told[role] = (
+                paired(seeds, found[other], name, spec.decided_by) if name != other else None
+            )
         arms[name] = told
     return {"arms": arms, "against": others, "verdicts": _verdicts(spec, arms, others)}
 
@@ -63,57 +63,6 @@ def sd_over_seeds(each: Sequence[float | None]) -> float | None:
     """Sample standard deviation of the seeds' means; None of fewer than two."""
     known = [value for value in each if value is not None]
     return float(np.std(known, ddof=1)) if len(known) > 1 else None
-
-
-def paired(seeds: Sequence[Scores | None], other: Sequence[Scores | None], arm: str) -> Any:
-    """An arm's Dice minus another's, patient by patient, of the seeds that both have.
-
-    Returns:
-        above (measure -> mean, interval), share, seeds (how many), failed (places of the seeds in
-        which a cell failed), each seed (mean difference; None where there is none), false alarms
-        (see `false_alarms`); None if they have no seed in common.
-    """
-    pairs = [(a, b) for a, b in zip(seeds, other, strict=True) if a and b]
-    if not pairs:
-        return None
-    rows, reference = in_common([a for a, _ in pairs], [b for _, b in pairs])
-    return {
-        "above": _summary(minus(rows, reference)),
-        "share": share(rows, reference, arm),
-        "seeds": len(pairs),
-        "failed": [n for n, pair in enumerate(zip(seeds, other, strict=True)) if not all(pair)],
-        "false alarms": false_alarms(pairs),
-        "each seed": [_difference(*pair) for pair in zip(seeds, other, strict=True)],
-    }
-
-
-def _difference(mine: Scores | None, theirs: Scores | None) -> float | None:
-    """The mean difference over patients under one seed."""
-    if not mine or not theirs:
-        return None
-    differences = minus(*in_common([mine], [theirs]))
-    mean = finite_mean([row[MEAN] for row in differences.values()])
-    return mean if np.isfinite(mean) else None
-
-
-def false_alarms(pairs: Sequence[tuple[Scores, Scores]]) -> list[float]:
-    """Patients in whom the one alone finds what is not there, and the other alone; mean over seeds.
-
-    Who lacks all that decides has Dice nan if nothing is found and 0 if something is. The pair has
-    no difference then, so that the interval does not know of the alarm. A patient of several cases
-    counts once on each side.
-    """
-    counts = [[len(_only(*pair)), len(_only(*reversed(pair)))] for pair in pairs]
-    return [float(mean) for mean in np.mean(counts, axis=0)]
-
-
-def _only(mine: Scores, theirs: Scores) -> set[str]:
-    """Patients with a case of which the first alone has a mean Dice."""
-    return {
-        case.rpartition("/")[0]
-        for case, row in mine.items()
-        if np.isfinite(row[MEAN]) and not np.isfinite(theirs[case][MEAN])
-    }
 
 
 def verdict(told: Mapping[str, Any]) -> str:
@@ -126,7 +75,14 @@ def verdict(told: Mapping[str, Any]) -> str:
     above = told["above"][MEAN]
     if withheld(told) or seeds_disagree(above, told["each seed"]):
         return "no evidence"
-    low, high = above["interval"]
+    return _word(above["interval"])
+
+
+def _word(interval: Sequence[float] | None) -> str:
+    """What an interval says by itself."""
+    if not interval:
+        return "no evidence"
+    low, high = interval
     if low > 0:
         return "helps"
     if high < 0:
@@ -146,8 +102,8 @@ def withheld(told: Mapping[str, Any]) -> list[str]:
     if patients < LEAST_PATIENTS:
         reasons.append(f"{patients} test patient(s), {LEAST_PATIENTS} are needed")
     mine, theirs = told["false alarms"]
-    worse = above.get("interval") and above["interval"][1] < 0
-    if mine > theirs and not worse:
+    word, counted = (_word(one.get("interval")) for one in (above, told["counting alarms"]))
+    if mine > theirs and word not in ("harms", counted):
         reasons.append(alarms(told["false alarms"]))
     return reasons
 
@@ -244,7 +200,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     ]
     rows = []
     for name, told in whole.items():
-        each = ", ".join("failed" if v is None else f"{v:.3f}" for v in told["each seed"])
+        each = ", ".join("–" if v is None else f"{v:.3f}" for v in told["each seed"])
         sd = "" if told["sd over seeds"] is None else f"{told['sd over seeds']:.3f}"
         row = [name, *(cell(told["dice"][m]) for m in measures), each, sd]
         for other in others:
@@ -283,7 +239,11 @@ def rows_csv(seeds: Sequence[int], found: Found) -> str:
 
 def save_plot(result: Mapping[str, Any], path: Path) -> None:
     """Each arm's mean Dice with its interval and its seeds, over a line at the reference."""
-    whole = {name: told for name, told in result["arms"].items() if told["dice"]}
+    whole = {
+        name: told
+        for name, told in result["arms"].items()
+        if told["dice"] and told["dice"][MEAN]["mean"] is not None
+    }
     figure = Figure(figsize=(7.5, 1.2 + 0.42 * len(whole)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -305,7 +265,3 @@ def save_plot(result: Mapping[str, Any], path: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     write_bytes(path, buffer.getvalue())
-
-
-def _summary(rows: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    return summary([dict(row) for row in rows.values()], list(rows))

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from scansmith.evaluate.overlap import MEAN, by_patient, dice, finite_mean
+from scansmith.evaluate.overlap import by_patient, dice
 from scansmith.evaluate.segmentation import Labelled, SegmenterNumbers, shuffled, train_segmenter
 from scansmith.io.atomic import write_bytes
 from scansmith.scan import SettingsError
@@ -31,7 +31,7 @@ from scansmith.settings import Augmentation, Section, load_settings, number
 from scansmith.studies.cells import REFUSED, Scores, all_done, attempt, cell, file_name
 from scansmith.studies.command import command, seeds_of
 from scansmith.studies.counterparts import told_apart
-from scansmith.studies.downstream_report import alarms, false_alarms, over, rows_csv
+from scansmith.studies.downstream_report import alarms, over, rows_csv
 from scansmith.studies.healed_folds import (
     CrossValidation,
     Fold,
@@ -44,7 +44,7 @@ from scansmith.studies.healed_folds import (
 )
 from scansmith.studies.healed_slices import Maps, TwoChannels, slices
 from scansmith.studies.named import named_folders
-from scansmith.studies.paired_scores import in_common, minus, over_seeds
+from scansmith.studies.paired_scores import false_alarms, in_common, mean_of, minus, over_seeds
 from scansmith.studies.tables import cell as written
 from scansmith.studies.tables import published, summary, table
 from scansmith.train.checkpoint import write_json
@@ -192,10 +192,7 @@ def summarise(found: Mapping[str, Sequence[Scores]]) -> dict[str, Any]:
         "arms": {
             arm: {
                 "dice": summary(list(own.values()), list(own)),
-                "each seed": [
-                    finite_mean([row[MEAN] for row in by_patient(seed).values()])
-                    for seed in found[arm]
-                ],
+                "each seed": [mean_of(by_patient(seed)) for seed in found[arm]],
             }
             for arm, own in rows.items()
         },
@@ -246,8 +243,8 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _each(values: Sequence[float]) -> str:
-    return ", ".join("-" if np.isnan(value) else f"{value:.3f}" for value in values)
+def _each(values: Sequence[float | None]) -> str:
+    return ", ".join("-" if value is None else f"{value:.3f}" for value in values)
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -11,12 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from scansmith.evaluate.overlap import MEAN, by_patient, finite_mean
+from scansmith.evaluate.overlap import MEAN, by_patient
 from scansmith.evaluate.segmentation import Segmenter
 from scansmith.studies.cells import Scores
 from scansmith.studies.counterparts import Case
-from scansmith.studies.paired_scores import in_common, minus, over_seeds, percent, share
-from scansmith.studies.tables import cell, summary, table
+from scansmith.studies.paired_scores import (
+    in_common,
+    mean_of,
+    minus,
+    over_seeds,
+    percent,
+    share,
+    summary_of,
+)
+from scansmith.studies.tables import cell, table
 from scansmith.train.pictures import save_grid
 
 Rows = Mapping[str, Sequence[Scores]]
@@ -37,18 +45,18 @@ def summarise(real: Rows, made: Rows, alike: Rows) -> dict[str, Any]:
     for arm, seeds in real.items():
         rows, reference = in_common(seeds, real[REAL])
         arms[arm] = {
-            "dice": _summary(over_seeds(seeds)),
-            "each seed": [_number(_mean_of(by_patient(scores))) for scores in seeds],
+            "dice": summary_of(over_seeds(seeds)),
+            "each seed": [mean_of(by_patient(scores)) for scores in seeds],
             "share of real": share(rows, reference, arm),
-            "above real": _summary(minus(rows, reference)),
+            "above real": summary_of(minus(rows, reference)),
         }
     there = {name: [scores for scores in seeds if scores] for name, seeds in made.items()}
     return {
         "real test": arms,
         "synthetic test": {
             name: {
-                "dice": _summary(over_seeds(seeds)),
-                "likeness": _summary(over_seeds([s for s in alike[name] if s])),
+                "dice": summary_of(over_seeds(seeds)),
+                "likeness": summary_of(over_seeds([s for s in alike[name] if s])),
             }
             for name, seeds in there.items()
             if seeds
@@ -160,15 +168,3 @@ def save_picture(
         if cases is not None:
             panels[name], panels[f"found in {name}"] = shown(cases)
     save_grid(panels, path, modalities)
-
-
-def _summary(rows: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    return summary([dict(row) for row in rows.values()], list(rows))
-
-
-def _mean_of(rows: Mapping[str, Mapping[str, float]]) -> float:
-    return finite_mean([row[MEAN] for row in rows.values()])
-
-
-def _number(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -79,6 +79,7 @@ def run_study(
         "data": place.data_facts(first.opened),
         "published": spec.published.model_dump(mode="json"),
         "store": first.opened.facts.fingerprint,
+        "recipe": first.opened.recipe.model_dump(mode="json"),
         "train patients": len({case.patient for case in first.real}),
         "test patients": len({case.patient for case in first.test}),
         "seeds": list(seeds),

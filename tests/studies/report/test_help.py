@@ -171,6 +171,19 @@ def test_it_harms_where_it_is_worse_than_any_arm_of_real_scans():
     assert found["word"] == "harms"
 
 
+def test_a_twin_that_trained_longer_still_may_be_beaten_but_does_not_make_a_loss():
+    """.05 above real scans in twice their steps; four times the steps bring .1, or .01."""
+    spec = study(longest=Arm(times=4))
+    gain = above(0.05, 0.05, 0.05, 0.05)
+    assert twins_of(spec, "both") == ["longest"]
+    found = told(spec, both=gain, longest=above(0.1, 0.1, 0.1, 0.1))
+    assert found["comparisons"][1]["verdict"] == "harms"
+    assert (found["word"], found["why"]) == ("no evidence", "outlasted")
+    assert "training longer still on real scans alone" in sentence(found)
+    less = told(spec, both=gain, longest=above(0.01, 0.01, 0.01, 0.01))
+    assert (less["word"], less["why"]) == ("helps", "beaten")
+
+
 def test_a_difference_that_may_be_chance_is_no_evidence():
     found = told(study(hold="iterations"), both=above(-0.1, 0.1, -0.05, 0.1))
     assert (found["word"], found["why"]) == ("no evidence", "chance")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from scansmith.evaluate.overlap import MEAN
-from scansmith.studies.downstream_report import Found, paired, seeds_disagree, withheld
+from scansmith.studies.downstream_report import Found, seeds_disagree, withheld
+from scansmith.studies.paired_scores import paired
 from scansmith.studies.report.wording import difference
 from scansmith.studies.spec import Spec
 
@@ -36,7 +37,7 @@ def convergence_of(spec: Spec, found: Found) -> dict[str, Any] | None:
     shorter = [name for name in names if steps[longer] >= _LONGER * steps[name]]
     if strongest.synthetic or not shorter:
         return None
-    told = paired(found[longer], found[shorter[-1]], longer)
+    told = paired(found[longer], found[shorter[-1]], longer, spec.decided_by)
     if told is None:
         return None
     above, each = told["above"][MEAN], told["each seed"]

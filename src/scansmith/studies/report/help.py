@@ -5,7 +5,8 @@ or because what stands beside it is weak. So it is compared with all that learne
 alone: the reference, classical augmentation and, where these trained more briefly, a twin that
 trained as long. It *helps* if it is better than each of these and one of them trained as long; it
 *harms* if it is worse than any of them; else there is *no evidence*. Neither rests on few patients
-or on seeds of which some failed, and nothing helps that raises more false alarms.
+or on seeds of which some failed, and nothing helps whose further false alarms undo the gain. A twin
+that trained longer than the arm, where none trained as long, may be beaten; to be worse is no harm.
 
 The same real scans may be used in another way (copies of them, those with a lesion alone, without
 augmentation, more briefly). Each such arm of no more steps has to be beaten as well, or nothing
@@ -22,7 +23,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scansmith.evaluate.overlap import MEAN
-from scansmith.studies.downstream_report import Found, paired, verdict, withheld
+from scansmith.studies.downstream_report import Found, verdict, withheld
+from scansmith.studies.paired_scores import paired
 from scansmith.studies.spec import AS_LONG, BASELINES, Spec
 
 Comparison = dict[str, Any]
@@ -108,7 +110,7 @@ def help_of(spec: Spec, found: Found, name: str, seeds: Sequence[int]) -> dict[s
     others = _others(spec, name)
     others += _beside(spec, name, [other for _, other in others])
     others += [("baseline", other) for other in _baselines(spec, name)]
-    rows = [_compared(found, name, other, role, steps[other], seeds) for role, other in others]
+    rows = [_compared(spec, found, name, other, role, seeds) for role, other in others]
     word, why = judge(rows, steps[name])
     instead = spec.arms[name].real < spec.arms[spec.reference].real
     return {
@@ -130,8 +132,9 @@ def judge(comparisons: Sequence[Comparison], steps: float) -> tuple[str | None, 
         steps: of the arm that is judged.
     Returns:
         The word, and "beaten", "harmed", "withheld" (an interval may not decide), "explained" (by
-        longer training), "longer" (nothing trained as long), "classical" (augmentation does as
-        well), "alone" (another use of the real scans does as well), "chance", or "failed".
+        longer training), "longer" (nothing trained as long), "outlasted" (a twin that trained
+        longer still does as well), "classical" (augmentation does as well), "alone" (another use of
+        the real scans does as well), "chance", or "failed".
     """
     word, why = _by_deciding([row for row in comparisons if row["role"] in DECIDING], steps)
     beside = [row for row in comparisons if row["role"] in BESIDE]
@@ -151,7 +154,10 @@ def _by_deciding(comparisons: Sequence[Comparison], steps: float) -> tuple[str |
     words = {row["verdict"] for row in comparisons}
     if None in words:
         return None, "failed"
-    if "harms" in words:
+    longer = [
+        row for row in comparisons if row["role"] == "twin" and AS_LONG * row["steps"] > steps
+    ]
+    if any(row["verdict"] == "harms" for row in comparisons if row not in longer):
         return "harms", "harmed"
     if any(row["withheld"] for row in comparisons):
         return "no evidence", "withheld"
@@ -160,7 +166,7 @@ def _by_deciding(comparisons: Sequence[Comparison], steps: float) -> tuple[str |
         return ("helps", "beaten") if as_long else ("no evidence", "longer")
     equal = {row["role"] for row in comparisons if row["verdict"] != "helps"}
     if equal == {"twin"}:
-        return "no evidence", "explained"
+        return "no evidence", "outlasted" if longer else "explained"
     return "no evidence", "chance" if "reference" in equal else "classical"
 
 
@@ -214,10 +220,10 @@ def _baselines(spec: Spec, name: str) -> list[str]:
 
 
 def _compared(
-    found: Found, name: str, other: str, role: str, steps: float, seeds: Sequence[int]
+    spec: Spec, found: Found, name: str, other: str, role: str, seeds: Sequence[int]
 ) -> Comparison:
-    row: Comparison = {"against": other, "role": role, "steps": steps}
-    told = paired(found[name], found[other], name)
+    row: Comparison = {"against": other, "role": role, "steps": spec.relative_steps[other]}
+    told = paired(found[name], found[other], name, spec.decided_by)
     if told is None:
         nothing: Comparison = {"verdict": None, "withheld": [], "above": None, "each_seed": []}
         return {**row, **nothing, "failed": list(seeds), "false_alarms": None, "structures": {}}

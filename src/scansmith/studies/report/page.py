@@ -33,7 +33,7 @@ _CHIPS = {
 ROLES = {
     "reference": "the reference",
     "classical": "classical augmentation",
-    "twin": "real scans, trained as long",
+    "twin": "real scans, trained as long or longer",
     "as often": "real scans, each seen as often",
     "alone": "real scans, used in another way",
     "longer": "real scans, trained longer",

@@ -61,6 +61,8 @@ def sentence(told: Mapping[str, Any]) -> str:
         "harmed": "worse than learning from real scans alone",
         "explained": "a gain, but no more than from training as long on real scans alone: longer "
         "training explains it",
+        "outlasted": "a gain, but not shown to be more than from training longer still on real "
+        "scans alone, and nothing of these trained just as long",
         "longer": f"a gain, but it trained {told['steps']:g} times as long as the study's steps, "
         "and no arm of the same real scans alone, used as here, trained as long: longer training "
         "may explain it",

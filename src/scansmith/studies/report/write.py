@@ -128,6 +128,8 @@ def _study(folder: Path, results: Mapping[str, Any], spec: Spec, scores: Found) 
         ),
         "drawn": {"level": LEVEL, "resamples": RESAMPLES},
         "limits": {"margin": MARGIN, "as_long": AS_LONG, "least_patients": LEAST_PATIENTS},
+        "prepared": results.get("recipe"),
+        "seeds": results["seeds"],
     }
     arms = {}
     for name, told in results["arms"].items():
