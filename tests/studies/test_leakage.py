@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 
-from scansmith.data.layouts import find_layout
+from scansmith.data.layouts import LAYOUTS, find_layout
 from scansmith.data.phantom import write_phantoms
 from scansmith.data.store import Store
-from scansmith.data.write import LAYOUT_WRITERS
-from scansmith.scan import DataError
+from scansmith.data.write import LAYOUT_WRITERS, open_writer
+from scansmith.io.nifti import write_nifti
+from scansmith.labels.table import KNOWN
+from scansmith.scan import DataError, Scan
 from scansmith.studies.leakage import check_leakage
 from scansmith.synthesize.make import synthesize
 from scansmith.workflow import prepare, train
@@ -236,6 +239,10 @@ def test_a_run_whose_store_was_replaced_says_nothing(root, tmp_path):
         {"source_case": "{test}.nii.gz"},
         {"source_case": "imagesTr/{test}_0000.nii.gz"},
         {"donor": "{test}"},
+        {"donor": "{test}_image.nii.gz"},
+        {"donor": "{test}-seg.nii.gz"},
+        {"donor": "/data/{test}/img.dcm"},
+        {"note": "as large as the tumour of {test}, moved"},
         {"made": {"from": ["{train}", {"{test}": 1}]}},
         {"edits": {"{test}": 1}},
         {"trained_on": ["{test}"]},
@@ -276,3 +283,79 @@ def test_all_rows_of_a_case_count(root, made):
     rewritten(made, lambda rows: [{**rows[0], "source_case": tested}, *rows])
     with pytest.raises(DataError, match=f"1 of 2 cases .* of {tested} among them"):
         check_leakage(made, store)
+
+
+# Where layouts that are only read have image and labels of a case.
+NAMED = {
+    "bids": ("sub-{}/anat/sub-{}_T1w.nii.gz", "derivatives/by/sub-{}/anat/sub-{}_dseg.nii.gz"),
+    "lits": ("volume-{}.nii", "segmentation-{}.nii"),
+    "pairs": ("{}/image.nii.gz", "{}/label.nii.gz"),
+}
+
+
+def two_patients(root, layout, names):
+    """A store of two patients in a layout, and the files of each, by their paths in the data."""
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 4)).astype(np.float32)
+    labels = np.zeros((32, 32, 4), np.uint8)
+    labels[8:24, 8:24] = 1
+    if layout in NAMED:
+        for name, image in zip(names, images, strict=True):
+            for place, array in zip(NAMED[layout], (image, labels), strict=True):
+                path = root / "data" / place.format(name, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_nifti(path, array, np.eye(4))
+    else:
+        table = KNOWN["mmwhs" if layout == "mmwhs" else "lits"]
+        values = np.array(table.values[:2])[labels]
+        writer = open_writer(layout, root / "data", ("ct",), table)
+        for name, image in zip(names, images, strict=True):
+            writer.write(Scan(name, image[None], np.eye(4), ("ct",), values))
+        writer.close()
+    found = find_layout(root / "data")
+    assert found.layout == layout
+    files: dict[str, set[str]] = {}
+    for case in found.cases:
+        paths = {path.relative_to(found.root) for path in (*case.images.values(), case.labels)}
+        files.setdefault(case.patient, set()).update(path.as_posix() for path in paths)
+    sets = [*SMALL, *SPLIT, "data.intensity=minmax"]
+    return prepare(root / "data", root / "store", "heart-gan", sets=sets, workers=1), files
+
+
+@pytest.mark.parametrize(
+    ("layout", "names"),
+    [*((layout, ("1", "10")) for layout in LAYOUTS)]
+    + [(layout, ("X1", "X10")) for layout in LAYOUTS if layout != "lits"],  # which has numbers
+)
+def test_the_files_of_a_test_patient_are_known_in_every_layout(root, made, tmp_path, layout, names):
+    store, files = two_patients(tmp_path, layout, names)
+    assert len(files) == 2
+    for patient, other in (tuple(files), tuple(files)[::-1]):
+        (first, *_) = sorted(files[patient])
+        told = {*files[patient], *("/data/" + name for name in files[patient])}
+        told |= {name.replace("/", "\\") for name in told}
+        if layout != "pairs":  # there all patients' files are called alike
+            told.add(first.rpartition("/")[2])
+        for word in told:
+            rewritten(made, lambda rows, said=word: [{"case": rows[0]["case"], "donor": said}])
+            with pytest.raises(DataError, match=f"hold something .* of {patient} among them"):
+                check_leakage(made, store, held_out={patient}, learned=["nobody"])
+            cleared = check_leakage(made, store, held_out={other}, learned=["nobody"])
+            assert cleared.drawn == {patient}
+
+
+@pytest.mark.parametrize(
+    ("tested", "honest"),
+    [
+        ("liver_014", ["liver_014_2", "liver_014_2_0000.nii.gz", "liver_0140", "xliver_014.nii"]),
+        ("1", ["2020-01-01", "1.2.840.1", "lesion 1 of 3", "a_1", "case_1.nii.gz", "1-fold"]),
+        ("t1", ["synth_t1.nii.gz", "0001/flair_t1", "t1-weighted"]),
+    ],
+)
+def test_a_training_patient_of_a_like_name_is_nobody_else(made, tmp_path, tested, honest):
+    store, _ = two_patients(tmp_path, "nnunet", (tested, "liver_014_2"))
+    rewritten(made, lambda rows: [{"case": rows[0]["case"], "donor": honest}])
+    drawn = check_leakage(made, store, held_out={tested}, learned=["nobody"]).drawn
+    assert drawn == ({"liver_014_2"} if tested == "liver_014" else set())
+    rewritten(made, lambda rows: [{"case": rows[0]["case"], "donor": [*honest, tested]}])
+    with pytest.raises(DataError, match=f"hold something .* of {tested} among them"):
+        check_leakage(made, store, held_out={tested}, learned=["nobody"])

@@ -2,21 +2,23 @@
 
 Three parts are looked for in what the set says of itself: the patients that its generator learned
 from, the source cases that its images were drawn from, and whoever else is named where a case is
-told of (whose lesion was placed). Where somebody's word stands for what the set does not say, it is
-looked at for cases that have the names of patients who are tested on. What cannot be told is
-refused too, since a leak makes every number better and nothing shows it. A patient who has another
-name in another data set cannot be noticed.
+told of (whose lesion was placed), by the name of a patient, of a case or of a file. Where
+somebody's word stands for what the set does not say, it is looked at for cases that have the names
+of patients who are tested on. What cannot be told is refused too, since a leak makes every number
+better and nothing shows it. A patient who has another name in another data set cannot be noticed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from scansmith.data.layouts import find_layout
+from scansmith.data.layouts_base import MODALITIES, stem
 from scansmith.data.store import Store
 from scansmith.scan import CaseFiles, DataError
 from scansmith.synthesize.provenance import Row, row_of, rows_by_file
@@ -77,21 +79,22 @@ def check_leakage(
         word = set(learned) - {NOBODY}
         _check_word(synthetic, word, {*patients.values(), *store.left_out})
     told, known = _learners(synthetic, rows, store, runs, all_known=learned is None)
-    learners, patients = told | word, known | patients
+    learners, whose = told | word, known | {name: name for name in held_out} | _whose(store)
+    names = _finder(whose)
     drawn: dict[str, set[str]] = {}
     for row in rows:
-        drawn.setdefault(row["case"], set()).update(patients.get(n, n) for n in _named(row))
+        drawn.setdefault(row["case"], set()).update(whose[name] for name in _named(row, names))
     namesakes: dict[str, set[str]] = {}
     untold: list[str] = []
     if learned is not None:
         there = find_layout(synthetic).cases
         untold = _untold(synthetic, there, rows)
-        namesakes = {c.case: {patients.get(n, n) for n in (c.case, c.patient)} for c in there}
+        namesakes = {c.case: {whose.get(n, n) for n in (c.case, c.patient)} for c in there}
     problems = _leaks(learners, drawn, namesakes, set(held_out))
     if problems:
         raise DataError("\n".join(f"{synthetic}: {problem}" for problem in problems))
     everybody = frozenset[str]().union(*drawn.values(), *namesakes.values())
-    drawn_from = everybody & frozenset(patients.values())
+    drawn_from = everybody & frozenset(whose.values())
     return Cleared(len(drawn) + len(untold), frozenset(learners), drawn_from)
 
 
@@ -113,7 +116,7 @@ def _leaks(
         problems.append(
             f"{len(leaking)} of {len(drawn)} cases hold something of patients that the study tests "
             f"on, {case} of {who} among them, expected none. Synthesize from the training split "
-            "(--split train), with lesions of training patients."
+            "(--split train), with lesions of training patients; rename what is only called so."
         )
     if leaking := _leaking(namesakes, held_out):
         case, who = next(iter(leaking.items()))
@@ -215,13 +218,13 @@ def _learners(
     *,
     all_known: bool,
 ) -> tuple[set[str], dict[str, str]]:
-    """Patients that the makers of these rows learned from, and the patients of their cases.
+    """Patients that the makers of these rows learned from, and whose the names in their data are.
 
     Raises:
         DataError: `all_known`, and a maker is not.
     """
     learners: set[str] = set()
-    patients: dict[str, str] = {}
+    whose: dict[str, str] = {}
     stores = dict(_opened(runs, store))
     seen: set[str] = set()
     for row in rows:
@@ -241,9 +244,9 @@ def _learners(
             )
         if own.facts.fingerprint not in seen:
             seen.add(own.facts.fingerprint)
-            patients |= {name: case.patient for name, case in own.cases.items()}
+            whose |= _whose(own)
             learners |= {own.cases[name].patient for name in own.names("train")}
-    return learners, patients
+    return learners, whose
 
 
 def _opened(runs: Sequence[Path | str], store: Store) -> Iterator[tuple[str, Store]]:
@@ -261,23 +264,55 @@ def _opened(runs: Sequence[Path | str], store: Store) -> Iterator[tuple[str, Sto
         yield loaded.fingerprint, own
 
 
-def _named(row: Row) -> set[str]:
-    """All that may be the name of a case or patient in a row, as it is and without what files add.
+def _whose(store: Store) -> dict[str, str]:
+    """Names of patients, of cases and of files that are one patient's alone -> the patient.
 
-    What tells of the synthetic case itself and of the program is left out.
+    Files have names of their own in some layouts: in LiTS segmentation-12 has the labels of
+    volume-12. What files of several patients may be called (t1, label) is no name.
     """
+    files: dict[str, set[str]] = {}
+    cases: dict[str, str] = {}
+    for case, (patient, _, listed) in store.source["files"].items():
+        cases[case] = patient
+        for name, *_ in listed:
+            files.setdefault(stem(Path(name)), set()).add(patient)
+    alone = {
+        name: next(iter(people))
+        for name, people in files.items()
+        if len(people) == 1 and re.search(r"\d", name) and name.lower() not in MODALITIES
+    }
+    return alone | {patient: patient for patient in cases.values()} | cases
+
+
+def _finder(names: Iterable[str]) -> re.Pattern[str]:
+    """Finds names of cases and patients in a word; where several fit, the longest: liver_014_2 is
+    not liver_014.
+
+    Numbers, and names of one or two characters, may stand for anything. They count where they are
+    the word, a folder, or the beginning of an image file's name (1/img.dcm, 1_flair.nii.gz).
+    """
+    ordered = sorted(names, key=len, reverse=True)
+    telling = [n for n in ordered if len(n) > 2 and any(map(str.isalpha, n))]
+    short = [n for n in ordered if n not in set(telling)]
+    return re.compile(
+        rf"(?<![^\W_])(?:{_either(telling)})(?![^\W_])"
+        rf"|(?:^|(?<=[/\\]))(?:{_either(short)})"
+        r"(?=(?:_\d+)?(?:\.[A-Za-z]\w*)*(?:[/\\]|\Z)|[_-][^/\\]*\.(?i:nii|nii\.gz|png|dcm)\Z)"
+    )
+
+
+def _either(names: Sequence[str]) -> str:
+    """One of these; nothing where there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def _named(row: Row, names: re.Pattern[str]) -> set[str]:
+    """The names in a row, but for what tells of the synthetic case itself and of the program."""
     told = {key: value for key, value in row.items() if key not in _OWN}
-    return {name for word in _words(told) for name in (word, *_bare(word))}
+    return {found[0] for word in _words(told) for found in names.finditer(word)}
 
 
 _OWN = ("case", "files", "run", "weights", "method", "versions", "source_split")
-
-
-def _bare(name: str) -> tuple[str, str]:
-    """The case in a file's name, with and without a number: imagesTr/p01_0000.nii.gz is of p01."""
-    stem = PurePosixPath(name.replace("\\", "/")).name.partition(".")[0]
-    head, _, number = stem.rpartition("_")
-    return stem, head if head and number.isdigit() else stem
 
 
 def _words(value: Any) -> Iterator[str]:
