@@ -243,10 +243,96 @@ def test_translations_stand_beside_what_knows_no_places(brains, tmp_path):
     assert set(found["rows"]) == {"unchanged", "grey values", "a"}
 
 
-def test_options_without_a_value_are_refused():
-    spec = analysis("translation", "registered-multimodal", MODALITIES, {"slices": 0}, a=REGISTERED)
-    with pytest.raises(SettingsError, match="slices"):
-        options_of(spec)
+@pytest.mark.parametrize(
+    ("kind", "options", "words"),
+    [
+        ("translation", {"slices": 0}, "slices: found 0"),
+        ("reader-study", {"cases": 7}, "cases: found 7. Input should be a multiple of 2"),
+        ("reader-study", {"cases": 6}, "cases: found 6"),
+        ("lesion-classification", {"questions": ["chanel"]}, "questions.0: found 'chanel'"),
+        ("lesion-classification", {"questions": []}, "questions: found "),
+        ("lesion-classification", {"classifiers": {"batch": 7}}, "classifiers.batch: found 7"),
+        ("lesion-classification", {"folds": 1, "shared_gan": True}, "found one fold"),
+        ("healed-channel", {"folds": 1, "shared_gan": True}, "found one fold"),
+        ("healing", {"layers": []}, "layers: found "),
+        ("training", {"row": 40}, "row: found 40"),
+    ],
+)
+def test_options_that_no_data_allow_are_refused(kind, options, words):
+    with pytest.raises(SettingsError, match=words):
+        options_of(analysis(kind, "ant-gan", {}, options, a={}))
+
+
+FLAIR = {
+    "data.size": [32, 32], "data.split": [0.5, 0, 0.5], "data.min_pixels": 4,
+    "data.modality": "flair",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words"),
+    [
+        ("healing", {"against": "method.lambda"}, ["against: found method.lambda, which is None"]),
+        (
+            "healing",
+            {"against": "method.shortcut", "layers": ["conv9", "block2"], "twins": "nowhere"},
+            [
+                "twins: nowhere is no folder",
+                "layers: found conv9, block2, which A2N of a does not have. Choose among conv1, "
+                "conv2, conv3, block1, deconv1, deconv2, conv4.",
+                "against: found method.shortcut, which is 'add' in a",
+            ],
+        ),
+        (
+            "reader-study",
+            {"cases": 20, "per_case": 4},
+            ["cases: found 20, half of them of test cases, which are 2, 4 slice(s) of each"],
+        ),
+        (
+            "healed-channel",
+            {"folds": 5, "segmenters": {"numbers": {"network": "cascade"}}},
+            ["found network cascade for slices", "folds: found 4 patient(s) for 5 folds"],
+        ),
+        (
+            "lesion-classification",
+            {"folds": 5, "questions": ["channel"]},
+            ["folds: found 4 patient(s) for 5 folds"],
+        ),
+        (
+            "lesion-classification",
+            {"folds": 2},
+            ["fakes.network: found alexnet for slices of 32 x 32 pixels, expected 63 a side"],
+        ),
+        (
+            "lesion-classification",
+            {"folds": 2, "classifiers": {"fakes": {"network": "vgg16"}, "slices": 5000}},
+            ["normal slices to learn from, expected 5000"],
+        ),
+    ],
+)
+def test_options_that_the_data_or_generators_do_not_allow_are_refused_before_training(
+    brains, tmp_path, kind, options, words
+):
+    spec = analysis(kind, "ant-gan", FLAIR, options, a=HEALER)
+    with pytest.raises(SettingsError) as told:
+        run_study(spec, brains / "raw", tmp_path, seeds=(0,))
+    for line in words:
+        assert line in str(told.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]  # nothing trained, nothing left
+
+
+def test_names_of_arms_and_networks_for_volumes_are_refused_before_training(brains, tmp_path):
+    asked = {"numbers": {"network": "cascade"}}
+    for kind, method, data, options, names, words in (
+        ("healed-channel", "ant-gan", FLAIR, {}, {"plain": HEALER}, "plain is the reference's"),
+        ("lesion-classification", "ant-gan", FLAIR, {}, {"real": HEALER}, "real=: is an arm's"),
+        ("lesion-guidance", "registered-multimodal", MODALITIES, asked, {"a": REGISTERED},
+         "found network cascade for slices"),
+    ):  # fmt: skip
+        spec = analysis(kind, method, data, options, **names)
+        with pytest.raises(SettingsError, match=words):
+            run_study(spec, brains / "raw", tmp_path / kind, seeds=(0,))
+        assert not (tmp_path / kind / "generators").exists()
 
 
 def row(step, accuracy, loss):

@@ -12,7 +12,7 @@ of some kind does is in `analysis_kinds`; KINDS names them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,10 @@ from scansmith.data.store import Store
 from scansmith.io.atomic import write_bytes
 from scansmith.scan import DataError, RunError, SettingsError
 from scansmith.settings import Section, leaves, load_settings
+from scansmith.studies import analysis_checks as checks
 from scansmith.studies import analysis_kinds as kinds
 from scansmith.studies import healed_kinds
+from scansmith.studies.analysis_checks import Planned
 from scansmith.studies.analysis_kinds import Job, Rows, Told
 from scansmith.studies.blinded import ReaderOptions
 from scansmith.studies.cells import attempt, file_name
@@ -46,27 +48,37 @@ class Kind:
         options: its settings, which a study and `--set` may change.
         measures: what published numbers may be of; empty: none stands beside ours.
         beside: names of rows that are not generators'.
+        check: tells what its options ask of data and generators in vain, before they are trained.
     """
 
     work: Callable[[Job], Told]
     options: type[Section] = Section
     measures: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    check: Callable[[Planned], Iterable[str]] = checks.anything
 
 
 #: Name -> kind. A new one is a function from a Job to what it Told, and a line here.
 KINDS: Mapping[str, Kind] = {
     "painting": Kind(kinds.painting, kinds.PaintingOptions, kinds.PAINTED, kinds.FILLS),
-    "healing": Kind(kinds.healing, kinds.HealingOptions, kinds.HEALED, kinds.UNTRAINED),
+    "healing": Kind(
+        kinds.healing, kinds.HealingOptions, kinds.HEALED, kinds.UNTRAINED, checks.healing
+    ),
     "label-to-image": Kind(kinds.likeness, Section, kinds.LIKENESS, kinds.MEANS),
     "training": Kind(kinds.training, kinds.CourseOptions),
-    "lesion-guidance": Kind(kinds.guidance, kinds.GuidanceOptions, ("MSE", "Dice"), ("real",)),
+    "lesion-guidance": Kind(
+        kinds.guidance, kinds.GuidanceOptions, ("MSE", "Dice"), ("real",), checks.segmenters
+    ),
     "registration": Kind(kinds.registered, kinds.RegistrationOptions),
     "translation": Kind(kinds.translated, kinds.TranslationOptions),
-    "modality-quality": Kind(kinds.quality, kinds.QualityOptions),
-    "reader-study": Kind(kinds.readers, ReaderOptions),
-    "healed-channel": Kind(healed_kinds.channel, healed_kinds.ChannelOptions),
-    "lesion-classification": Kind(healed_kinds.classification, healed_kinds.ClassificationOptions),
+    "modality-quality": Kind(kinds.quality, kinds.QualityOptions, check=checks.segmenters),
+    "reader-study": Kind(kinds.readers, ReaderOptions, check=checks.readers),
+    "healed-channel": Kind(healed_kinds.channel, healed_kinds.ChannelOptions, check=checks.channel),
+    "lesion-classification": Kind(
+        healed_kinds.classification,
+        healed_kinds.ClassificationOptions,
+        check=checks.classification,
+    ),
 }
 
 
@@ -93,13 +105,16 @@ def run_analysis(
     spec = place.spec
     kind, options = kind_of(spec), options_of(spec, sets)
     stores = _stores(place)
+    _check(place, stores, kind, options)
     runs, problems = train_all(place, seeds, jobs)
     if not runs:
         raise RunError("\n".join([f"{place.out}: no generator was trained.", *problems]))
     parts = {}
-    for heading, out, group in _groups(place, runs):
-        store = stores[place.home(next(iter(group)))]
-        job = Job(group, store, place.data, out, options)
+    for heading, out, names in _parts(place):
+        group = {name: runs[name] for name in names if name in runs}
+        if not group:
+            continue
+        job = Job(group, stores[place.home(names[0])], place.data, out, options)
         part = attempt(heading or spec.analysis, partial(kind.work, job), problems)
         if part is not None:
             parts[heading] = part
@@ -232,16 +247,29 @@ def _trained(place: Place[Analysis], seed: int) -> tuple[dict[str, Path], list[s
     return found, problems
 
 
-def _groups(place: Place[Analysis], runs: Runs) -> Iterator[tuple[str, Path, Runs]]:
-    """The runs of each store, with a heading and a folder; of a single store, without."""
+def _check(
+    place: Place[Analysis], stores: Mapping[Path, Store], kind: Kind, options: Section
+) -> None:
+    """Raises SettingsError with all that the options ask of data and generators in vain."""
+    wrong = list[str]()
+    for _, _, names in _parts(place):
+        generators = {name: place.spec.generators[name] for name in names}
+        wrong += kind.check(Planned(generators, stores[place.home(names[0])], options))
+    if wrong:
+        raise SettingsError("\n".join(dict.fromkeys(wrong)))
+
+
+def _parts(place: Place[Analysis]) -> Iterator[tuple[str, Path, list[str]]]:
+    """The generators of each store, with a heading and a folder; of a single store, without.
+
+    All of them, so that one that is trained later does not move the folder.
+    """
     homes: dict[Path, list[str]] = {}
     for name in place.spec.generators:
         homes.setdefault(place.home(name), []).append(name)
     for names in homes.values():
-        # Of all its generators, so that one that is trained later does not move the folder.
         heading = ", ".join(names) if len(homes) > 1 else ""
-        if group := {name: runs[name] for name in names if name in runs}:
-            yield heading, place.out / file_name(heading) if heading else place.out, group
+        yield heading, place.out / file_name(heading) if heading else place.out, names
 
 
 def _rows(parts: Mapping[str, Told]) -> Rows:

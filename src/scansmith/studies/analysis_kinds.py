@@ -37,7 +37,7 @@ from scansmith.studies import tumour_painting as tumours
 from scansmith.studies.cells import attempt, file_name
 from scansmith.studies.registration import Options, Shown, real_slices, synthetic_slices
 from scansmith.synthesize.make import synthesize
-from scansmith.workflow import read_record
+from scansmith.workflow import SHOWN, read_record
 
 Rows = dict[str, dict[str, Any]]
 """Name -> measure -> mean and interval, as `tables.summary` has them."""
@@ -123,7 +123,9 @@ def painting(job: Job) -> Told:
 class HealingOptions(Section):
     """ANT-GAN: healed slices of held-out patients."""
 
-    layers: tuple[str, ...] = number(("conv3", "block1", "deconv1"), "of the feature maps")
+    layers: tuple[str, ...] = number(
+        ("conv3", "block1", "deconv1"), "of the feature maps", min_length=1
+    )
     tsne: int = number(100, "slices of each of the four sets in the t-SNE map", "Fig. 2", ge=1)
     twins: Path | None = number(None, "the same scans without lesions, which phantoms have")
     against: str = number("", "a generators' setting to draw the measures against")
@@ -160,7 +162,7 @@ def likeness(job: Job) -> Told:
 class CourseOptions(Section):
     """Any method: how the training went."""
 
-    row: int = number(0, "which of the samples in the sample grids", ge=0)
+    row: int = number(0, "which of the samples in the sample grids", ge=0, lt=SHOWN)
 
 
 def training(job: Job) -> Told:

@@ -15,8 +15,14 @@ from scansmith.data.layouts import find_layout
 from scansmith.data.store import Store
 from scansmith.evaluate.reader_study.cases import TooFewPictures
 from scansmith.evaluate.reader_study.make import make_study
-from scansmith.evaluate.reader_study.options import StudyOptions, check_options, key_place
-from scansmith.scan import RunError
+from scansmith.evaluate.reader_study.options import (
+    MOST_READERS,
+    StudyOptions,
+    check_options,
+    key_place,
+)
+from scansmith.evaluate.reader_study.statistics import LEAST_CASES
+from scansmith.scan import RunError, SettingsError
 from scansmith.settings import Section, number
 from scansmith.synthesize.folder import PLAN
 from scansmith.synthesize.make import synthesize
@@ -27,10 +33,40 @@ from scansmith.workflow import load_run
 class ReaderOptions(Section):
     """What readers are shown."""
 
-    cases: int = number(100, "pictures in all, half of them real", "MAGAN, Table 4", gt=0)
+    cases: int = number(
+        100, "pictures in all, half of them real", "MAGAN, Table 4", ge=LEAST_CASES, multiple_of=2
+    )
     per_case: int = number(1, "slices of one case, at most", gt=0)
-    readers: int = number(2, "answer sheets", "MAGAN, Table 4", gt=0)
+    readers: int = number(2, "answer sheets", "MAGAN, Table 4", gt=0, le=MOST_READERS)
     seed: int = number(0, "of the synthetic set and of what is drawn", ge=0)
+
+
+def check(options: ReaderOptions, store: Store) -> None:
+    """Refuse what no pictures can be made of, before a generator is trained for them.
+
+    Raises:
+        SettingsError: several slices of a volume, or fewer test cases than are to be shown.
+    """
+    check_options(asked_of(options, store))
+    tested = len(store.names("test"))
+    if tested * options.per_case < options.cases // 2:
+        raise SettingsError(
+            f"cases: found {options.cases}, half of them of test cases, which are {tested}, "
+            f"{options.per_case} slice(s) of each at most. Ask for fewer, for more slices of each "
+            "(per_case), or give data.split a larger share for testing."
+        )
+
+
+def asked_of(options: ReaderOptions, store: Store, leave_out: tuple[str, ...] = ()) -> StudyOptions:
+    """The options of the reader study."""
+    return StudyOptions(
+        options.cases,
+        options.seed,
+        store.facts.dims,
+        per_case=options.per_case,
+        readers=options.readers,
+        leave_out=leave_out,
+    )
 
 
 def make(
@@ -48,14 +84,8 @@ def make(
         RunError: the folder holds pictures of other weights or options.
     """
     tested = set(store.names("test"))
-    asked = StudyOptions(
-        options.cases,
-        options.seed,
-        store.facts.dims,
-        per_case=options.per_case,
-        readers=options.readers,
-        leave_out=tuple(f.case for f in find_layout(data).cases if f.case not in tested),
-    )
+    leave_out = tuple(f.case for f in find_layout(data).cases if f.case not in tested)
+    asked = asked_of(options, store, leave_out)
     check_options(asked)
     record = {
         "weights": load_run(run).fingerprint,

@@ -51,7 +51,7 @@ class Asked(Section):
     """The classifiers and their training, the same in every arm. Sized for two CPU cores."""
 
     steps: int = number(1000, "training steps", gt=0)
-    batch: int = number(8, "slices in a step, half of them abnormal", gt=1)
+    batch: int = number(8, "slices in a step, half of them abnormal", gt=1, multiple_of=2)
     numbers: ClassifierNumbers = ClassifierNumbers(width=0.125, learning_rate=1e-3)
     augmentation: Augmentation = Augmentation()
 

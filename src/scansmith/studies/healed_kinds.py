@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from pydantic import model_validator
+
 from scansmith.scan import RunError
 from scansmith.settings import Section, number
 from scansmith.studies import healed_channel, lesion_classification
@@ -22,21 +24,33 @@ KEPT = "cross-validation"
 SHARED = "one ANT-GAN in all folds, which knows test patients: the paper taken literally; it leaks"
 
 
-class ChannelOptions(Section):
-    """Table V: segmenters that see the healed slice too."""
+class FoldOptions(Section):
+    """Who is tested on, and by whose ANT-GAN."""
 
     folds: int = number(5, "by patient; 1: the store's own split", "paper", ge=1)
     shared_gan: bool = number(False, SHARED)
+
+    @model_validator(mode="after")
+    def _check(self) -> FoldOptions:
+        self.cross_validation((0,))
+        return self
+
+    def cross_validation(self, seeds: tuple[int, ...]) -> CrossValidation:
+        """Raises SettingsError: one fold, whose ANT-GAN is shared."""
+        return CrossValidation(folds=self.folds, shared_gan=self.shared_gan, seeds=seeds)
+
+
+class ChannelOptions(FoldOptions):
+    """Table V: segmenters that see the healed slice too."""
+
     segmenters: healed_channel.Asked = healed_channel.Asked()
 
 
-class ClassificationOptions(Section):
+class ClassificationOptions(FoldOptions):
     """Tables VI and VII: classifiers of slices."""
 
-    folds: int = number(5, "by patient; 1: the store's own split", "paper", ge=1)
-    shared_gan: bool = number(False, SHARED)
-    questions: tuple[str, ...] = number(
-        lesion_classification.QUESTIONS, "channel: Table VI; fakes: Table VII"
+    questions: tuple[lesion_classification.Question, ...] = number(
+        lesion_classification.QUESTIONS, "channel: Table VI; fakes: Table VII", min_length=1
     )
     classifiers: lesion_classification.Asked = lesion_classification.Asked()
 
@@ -47,7 +61,7 @@ def channel(job: Job) -> Told:
     found = healed_channel.study(
         runs,
         job.out / KEPT,
-        cross_validation=_folds(job, seeds),
+        cross_validation=job.options.cross_validation(seeds),
         asked=job.options.segmenters,
         store=job.store.path,
     )
@@ -61,7 +75,7 @@ def classification(job: Job) -> Told:
     found = lesion_classification.study(
         runs,
         job.out / KEPT,
-        cross_validation=_folds(job, seeds),
+        cross_validation=job.options.cross_validation(seeds),
         asked=job.options.classifiers,
         store=job.store.path,
         questions=job.options.questions,
@@ -105,8 +119,3 @@ def _left_out(job: Job, seeds: tuple[int, ...]) -> tuple[str, ...]:
 
 def _listed(seeds: Iterable[int]) -> str:
     return ", ".join(map(str, seeds))
-
-
-def _folds(job: Job, seeds: tuple[int, ...]) -> CrossValidation:
-    options = job.options
-    return CrossValidation(folds=options.folds, shared_gan=options.shared_gan, seeds=seeds)

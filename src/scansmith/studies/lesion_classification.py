@@ -19,18 +19,19 @@ other slices. What is finished is kept in DIR and not done again.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from scansmith.evaluate.classification import ClassifierNumbers
 from scansmith.io.atomic import write_bytes
 from scansmith.methods.ant_gan import AntGan
+from scansmith.nets.classifier import CLASSIFIERS
 from scansmith.scan import SettingsError
 from scansmith.settings import Augmentation, Section, load_settings, number
 from scansmith.studies.cells import REFUSED, Scores, all_done, attempt
@@ -60,7 +61,8 @@ from scansmith.studies.lesion_classifiers import Kinds, Sample, Training, judged
 from scansmith.studies.named import named_folders
 from scansmith.train.checkpoint import write_json
 
-QUESTIONS = ("channel", "fakes")
+Question = Literal["channel", "fakes"]
+QUESTIONS: tuple[str, ...] = get_args(Question)
 CPU = {
     **{"channel.width": 0.125, "channel.learning_rate": 1e-3, "channel_steps": 500},
     **{"fakes.width": 0.25, "fakes.learning_rate": 1e-3, "fakes_steps": 500, "batch": 8},
@@ -74,7 +76,7 @@ class Asked(Section):
     fakes: ClassifierNumbers = ClassifierNumbers(network="alexnet")
     channel_steps: int = number(10_000, "training steps; the paper does not tell", gt=0)
     fakes_steps: int = number(2000, "training steps; the paper does not tell", gt=0)
-    batch: int = number(32, "slices in a step, half of them abnormal", gt=1)
+    batch: int = number(32, "slices in a step, half of them abnormal", gt=1, multiple_of=2)
     slices: int = number(50, "real slices of each class, and fake ones", "Table VII", gt=0)
     repeats: int = number(
         5, "of Table VII under each seed, with other slices; the paper does not tell", gt=0
@@ -97,6 +99,27 @@ class Study:
             "channel": [PLAIN, *self.folds.runs],
             "fakes": [*twice, *(f"{arm}{AUGMENTED}" for arm in twice), ALL],
         }
+
+    def check(self, questions: Sequence[str]) -> None:
+        """Refuse what would let cells fail when hours of others are done.
+
+        Raises:
+            SettingsError: the slices are too small for a network.
+            DataError: a fold has fewer slices than Table VII draws.
+        """
+        size = self.folds.store.facts.size
+        for question in questions:
+            network = getattr(self.asked, question).network
+            least = CLASSIFIERS[network].least
+            if min(size) < least:
+                raise SettingsError(
+                    f"{question}.network: found {network} for slices of "
+                    f"{' x '.join(map(str, size))} pixels, expected {least} a side or more. "
+                    "Prepare larger ones, or choose another network."
+                )
+        for fold in self.folds:
+            if "fakes" in questions:
+                Kinds(fold, "train").drawn(self.asked.slices, 0)
 
     def channel(self, arm: str, fold: Fold, seed: int) -> Scores:
         """Table VI: what an arm says of each slice that the fold tests on."""
@@ -185,6 +208,12 @@ class Study:
         return self.folds.gan(name, fold, seed)[0].fingerprint
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Raises SettingsError if an ANT-GAN has the name of an arm that is there without it."""
+    if taken := [name for name in names if name in (PLAIN, REAL, ALL) or name.endswith(AUGMENTED)]:
+        raise SettingsError(f"{', '.join(taken)}=: is an arm's name. Name the run otherwise.")
+
+
 def _own_seed(repeat: int, seed: int) -> int:
     """The seed of a repeat's slices and training: another one under each seed of the study."""
     return int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
@@ -211,12 +240,9 @@ def study(
     """
     cross_validation, out = cross_validation or CrossValidation(), Path(out)
     runs = dict(runs) or {DEFAULT: []}
-    if taken := {name for name in runs if name in (PLAIN, REAL, ALL) or name.endswith(AUGMENTED)}:
-        raise SettingsError(f"{', '.join(taken)}=: is an arm's name. Name the run otherwise.")
+    check_names(runs)
     one = Study(Folds(store_of(runs, store), runs, out, cross_validation), asked or Asked())
-    if "fakes" in questions:  # before hours of the other question
-        for fold in one.folds:
-            Kinds(fold, "train").drawn(one.asked.slices, 0)
+    one.check(questions)
     problems: list[str] = []
     found = {q: one.found(q, problems) for q in QUESTIONS if q in questions}
     all_done(out, problems)

@@ -28,16 +28,26 @@ def points_of(
     Raises:
         SettingsError: the runs have no such number.
     """
-    found = []
-    for name, folders in runs.items():
-        value = dict(leaves(read_record(folders[0])["settings"])).get(setting)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SettingsError(
-                f"against: found {setting}, which is {value!r} in {name}, expected the name of a "
-                "number. For example method.lambda_am."
-            )
-        found.append((float(value), rows[name]))
+    found = [
+        (value_of(name, read_record(folders[0])["settings"], setting), rows[name])
+        for name, folders in runs.items()
+    ]
     return sorted(found, key=lambda point: point[0])
+
+
+def value_of(name: str, settings: Mapping[str, Any], setting: str) -> float:
+    """The number that a generator's settings have under a dotted name.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    value = dict(leaves(settings)).get(setting)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SettingsError(
+            f"against: found {setting}, which is {value!r} in {name}, expected the name of a "
+            "number. For example method.lambda_am."
+        )
+    return float(value)
 
 
 def save_sweep(

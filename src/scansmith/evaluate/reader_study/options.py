@@ -8,6 +8,8 @@ from pathlib import Path
 from scansmith.evaluate.reader_study.statistics import LEAST_CASES
 from scansmith.scan import RunError, SettingsError
 
+MOST_READERS = 100
+
 
 @dataclass(frozen=True)
 class StudyOptions:
@@ -57,8 +59,8 @@ def check_options(options: StudyOptions) -> None:
             f"slices of a case: found {options.per_case}, expected 1 or more, and 1 for volumes. "
             "Change it."
         )
-    if not 1 <= options.readers <= 100:
-        wrong.append(f"readers: found {options.readers}, expected 1 to 100. Change it.")
+    if not 1 <= options.readers <= MOST_READERS:
+        wrong.append(f"readers: found {options.readers}, expected 1 to {MOST_READERS}. Change it.")
     if wrong:
         raise SettingsError("\n".join(wrong))
 
