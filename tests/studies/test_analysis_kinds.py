@@ -158,6 +158,16 @@ def test_blinded_pictures_are_made_once_and_refused_for_others(livers, tmp_path)
     before = (tmp_path / made["key"]).stat().st_mtime_ns
     run_study(spec, livers / "raw", tmp_path, seeds=(0,))
     assert (tmp_path / made["key"]).stat().st_mtime_ns == before
+    told = []
+    again = run_study(spec, livers / "raw", tmp_path, seeds=(0, 1), tell=told.append)
+    seen = "one training of each generator is looked at, that of seed 0"
+    assert told == [f"reader-study: {seen}; no other is done."]
+    assert again["found"] == found["found"]
+    assert (again["seeds"], again["trained"]) == ([0], {"a": 1})
+    assert [path.name for path in tmp_path.glob("generators/*/")] == ["a-seed0"]
+    page = (tmp_path / "results.md").read_text()
+    assert "seeds 0. Intervals" in page
+    assert "half of the generator that was trained under seed 0. The key" in page
     with pytest.raises(RunError, match=r"was made from others \(differing: seed\)"):
         run_study(spec, livers / "raw", tmp_path, seeds=(0,), segmenter_sets=["seed=1"])
 

@@ -49,6 +49,7 @@ class Kind:
         measures: what published numbers may be of; empty: none stands beside ours.
         beside: names of rows that are not generators'.
         check: tells what its options ask of data and generators in vain, before they are trained.
+        single: looks at one run of each generator, that of the first seed; no other is trained.
     """
 
     work: Callable[[Job], Told]
@@ -56,6 +57,7 @@ class Kind:
     measures: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     check: Callable[[Planned], Iterable[str]] = checks.anything
+    single: bool = False
 
 
 #: Name -> kind. A new one is a function from a Job to what it Told, and a line here.
@@ -72,7 +74,7 @@ KINDS: Mapping[str, Kind] = {
     "registration": Kind(kinds.registered, kinds.RegistrationOptions),
     "translation": Kind(kinds.translated, kinds.TranslationOptions),
     "modality-quality": Kind(kinds.quality, kinds.QualityOptions, check=checks.segmenters),
-    "reader-study": Kind(kinds.readers, ReaderOptions, check=checks.readers),
+    "reader-study": Kind(kinds.readers, ReaderOptions, check=checks.readers, single=True),
     "healed-channel": Kind(healed_kinds.channel, healed_kinds.ChannelOptions, check=checks.channel),
     "lesion-classification": Kind(
         healed_kinds.classification,
@@ -104,6 +106,10 @@ def run_analysis(
     check_seeds(seeds, jobs)
     spec = place.spec
     kind, options = kind_of(spec), options_of(spec, sets)
+    if kind.single and len(seeds) > 1:
+        seen = f"one training of each generator is looked at, that of seed {seeds[0]}"
+        tell(f"{spec.analysis}: {seen}; no other is done.")
+        seeds = seeds[:1]
     stores = _stores(place)
     _check(place, stores, kind, options)
     runs, problems = train_all(place, seeds, jobs)

@@ -260,10 +260,12 @@ def quality(job: Job) -> Told:
 def readers(job: Job) -> Told:
     """Blinded pictures of synthetic cases and of held-out patients; readers are needed to go on."""
     found, problems = {}, []
-    for name, runs in job.runs.items():
+    for name, runs in job.by_seed.items():
         folder = job.out / "readers" / file_name(name)
+        ((seed, run),) = runs.items()
         try:
-            found[name] = blinded.make(runs[0], job.store, job.data, folder, job.options)
+            made = blinded.make(run, job.store, job.data, folder, job.options)
+            found[name] = {"seed": seed, **made}
         except DataError as error:
             problems.append(f"{name}: {error}")
     return Told(found, blinded.as_markdown(found), {}, problems=tuple(problems))

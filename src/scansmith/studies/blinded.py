@@ -131,12 +131,13 @@ def _made(run: Path, data: Path, folder: Path, asked: StudyOptions) -> dict[str,
 
 
 def as_markdown(result: Mapping[str, Mapping[str, Any]]) -> str:
-    """What to do next with each name's pictures."""
+    """What to do next with each name's pictures: what `make` returned, and the generator's seed."""
     lines = []
     for name, found in result.items():
         lines += [
             f"**{name}**: {found['cases']} pictures in `{found['folder']}`, half of them real, of "
-            f"patients who were held out. The key is `{found['key']}`: keep it from the readers. A "
+            "patients who were held out, half of the generator that was trained under seed "
+            f"{found['seed']}. The key is `{found['key']}`: keep it from the readers. A "
             f"reader who is right in {found['detectable_accuracy']:.0%} of the cases would be "
             "found out four times in five. Nobody has judged them yet: with the answers, "
             "`scansmith reader-study score`.",
