@@ -1,6 +1,7 @@
 """What files say beside their voxels: every kind is found, and nothing where nothing is."""
 
 import gzip
+import io
 import json
 import unicodedata
 
@@ -296,6 +297,109 @@ def test_the_name_that_a_file_had_when_it_was_packed_is_read(tmp_path):
         ("b.nii.gz", "personal", "identifying"),
     }
     assert found["unread"] == []
+
+
+NAMED = b"PatientName=DOE^JANE"
+DARK = bytes(range(32)) * 9
+
+
+def nifti(kind=nib.Nifti1Image, gap=b""):
+    """The bytes of a NIfTI file with a gap between header and voxels, which no flag tells of."""
+    image = kind(np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.eye(4))
+    header = bytearray(image.to_bytes()[: -24 * 2])
+    if gap:
+        image.header["vox_offset"] = len(header) + len(gap)
+        header[: image.header.sizeof_hdr] = image.header.binaryblock
+    return bytes(header) + gap + image.to_bytes()[-24 * 2 :]
+
+
+def png():
+    """The bytes of a picture."""
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def jpeg():
+    """The bytes of a picture."""
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(file, "JPEG")
+    return file.getvalue()
+
+
+# Name of a file -> what it holds, with bytes in a place that readers of its kind pass over.
+BESIDE = {
+    "behind.png": lambda more: png() + more,
+    "behind.jpg": lambda more: jpeg() + more,
+    "behind.nii": lambda more: nifti() + more,
+    "behind2.nii": lambda more: nifti(nib.Nifti2Image) + more,
+    "between.nii": lambda more: nifti(gap=more.ljust(512, b"\0")),
+    "between2.nii": lambda more: nifti(nib.Nifti2Image, more.ljust(512, b"\0")),
+    "behind.nii.gz": lambda more: gzip.compress(nifti() + more),
+    "between.nii.gz": lambda more: gzip.compress(nifti(gap=more.ljust(512, b"\0"))),
+    "member.nii.gz": lambda more: gzip.compress(nifti()) + gzip.compress(more),
+    "padded.nii.gz": lambda more: gzip.compress(nifti()) + bytes(600_000) + gzip.compress(more),
+    "packed.nii.gz": lambda more: gzip.compress(nifti()) + more,
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_bytes_that_readers_pass_over_are_searched_as_text_or_told(tmp_path, name):
+    file = tmp_path / name
+    for nothing in (b"", bytes(100), b"\n", b"a remark\n"):
+        file.write_bytes(BESIDE[name](nothing))
+        assert identified(tmp_path) == []
+        assert scan_folder(tmp_path)["trace"] == 0
+    for named in (NAMED, NAMED + bytes(9), bytes(9) + NAMED, b"a remark\n" + NAMED + b"\n"):
+        file.write_bytes(BESIDE[name](named))
+        assert "DOE^JANE" in identified(tmp_path)
+    file.write_bytes(BESIDE[name](DARK + bytes(20) + NAMED))
+    found = scan_folder(tmp_path)
+    assert [one["file"] for one in found["unread"]] == [name]
+    assert "is no text" in found["unread"][0]["error"]
+    assert (found["identifying"], found["trace"]) == (0, 1)  # chance might write that, too
+
+
+def test_more_behind_the_voxels_than_is_searched_is_told(tmp_path):
+    (tmp_path / "a.nii").write_bytes(nifti() + NAMED + b"\n" * texts.STRAY_BYTES)
+    found = scan_folder(tmp_path)
+    assert found["identifying"] == 2  # by the key, and by how it is written
+    assert "more than is searched" in found["unread"][0]["error"]
+
+
+def test_the_heads_of_all_members_of_a_packed_file_are_read(tmp_path):
+    packed(tmp_path / "a.nii.gz", b"a.nii", b"PatientID: 4711")  # in an extra field
+    packed(tmp_path / "b.nii.gz", b"DOE^JANE.nii")
+    both = (tmp_path / "a.nii.gz").read_bytes() + (tmp_path / "b.nii.gz").read_bytes()
+    (tmp_path / "b.nii.gz").unlink()
+    (tmp_path / "a.nii.gz").write_bytes(both)
+    found = scan_folder(tmp_path)
+    assert {f["text"] for f in found["findings"]} == {"4711", "DOE^JANE.nii", "DOE^JANE"}
+    assert found["unread"][0]["error"].startswith("what lies behind the voxels")  # another scan
+
+
+def test_a_packed_file_that_is_cut_off_or_damaged_is_told(tmp_path):
+    whole = gzip.compress(np.random.default_rng(0).bytes(1 << 20))
+    whole = gzip.compress(nifti()) + whole
+    (tmp_path / "a.nii.gz").write_bytes(whole[:-100])
+    (tmp_path / "b.nii.gz").write_bytes(whole[:-6] + bytes(6))  # its checksum
+    assert [one["file"] for one in scan_folder(tmp_path)["unread"]] == ["a.nii.gz", "b.nii.gz"]
+
+
+def test_a_header_whose_voxels_lie_in_another_file_is_searched_to_its_end(tmp_path):
+    pair = nib.Nifti1Pair(np.zeros((2, 3, 4), np.int16), np.eye(4))
+    head = pair.header.binaryblock + bytes(4)
+    for more, named in ((b"", []), (NAMED, ["DOE^JANE"])):
+        (tmp_path / "a.hdr").write_bytes(head + more)
+        assert sorted(set(identified(tmp_path))) == named
+
+
+def test_a_chunk_of_png_of_some_program_is_read_if_it_is_text(tmp_path):
+    info = PngImagePlugin.PngInfo()
+    info.add(b"prVt", NAMED)
+    info.add(b"prVu", DARK)
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png", pnginfo=info)
+    assert sorted(set(identified(tmp_path))) == ["DOE^JANE"]
 
 
 def test_names_of_real_cases_are_traces_and_plain_numbers_are_not(tmp_path):

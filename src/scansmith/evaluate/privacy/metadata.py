@@ -2,34 +2,39 @@
 
 Every file below a folder is opened by its kind: DICOM tags, NIfTI header texts and extensions, the
 head of a packed file, PNG text chunks and EXIF, and whatever is text (`texts`). A file of any other
-kind is searched as text, as far as it is text. Findings are "identifying" (a person's name, id or
+kind is searched as text, as far as it is text, and so are bytes that lie between or behind what a
+kind of file consists of. Findings are "identifying" (a person's name, id or
 birth date in a place made for it) or "trace" (UID, path, date, name of a real case): a trace may
 be harmless, and has to be looked at.
 """
 
 from __future__ import annotations
 
+import io
+import math
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
 import pydicom
-from isal import igzip
 from PIL import ExifTags, Image, ImageFile, ImageSequence, IptcImagePlugin
 
+from scansmith.evaluate.privacy.packed import Members
 from scansmith.evaluate.privacy.texts import (
     CONTROL,
     ENDINGS,
-    HEADER_BYTES,
     PERSONAL,
+    STRAY_BYTES,
     Said,
     is_personal,
     said_in,
+    stray,
     text_file,
     unknown_file,
 )
@@ -44,6 +49,9 @@ _CHARACTER_CODES = (b"ASCII\0\0\0", b"UNICODE\0", b"JIS\0\0\0\0\0", bytes(8))
 _PIXELS = 0x7FE0
 _DEFERRED_BYTES = 1 << 16
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+#: What such files begin with.
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_BLOCK = 1 << 20  # bytes of voxels passed at a time
 
 # Words that anonymising programs leave in a person's place.
 _BLANK = re.compile(
@@ -209,11 +217,34 @@ def _flat(dataset: pydicom.Dataset) -> Iterator[pydicom.DataElement]:
 
 
 def _nifti(path: Path) -> Said:
-    opener = igzip.open if path.name.lower().endswith(".gz") else open
-    with opener(path, "rb") as file:
+    """The header, and all bytes that are neither header nor voxels; of packed ones the heads."""
+    with open(path, "rb") as raw:
+        members = Members(raw, path.name) if path.name.lower().endswith(".gz") else None
+        file = raw if members is None else io.BufferedReader(members)
         header = _header(file)
-    if opener is igzip.open:
-        yield from _gzip(path)
+        yield from _header_texts(header)
+        beside = {}
+        if bytes(header["magic"]).startswith(b"n+"):  # else voxels are in a file of their own
+            begin = int(header["vox_offset"]) - file.tell()
+            beside["between header and voxels"] = _next(file, begin)
+            _next(file, math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize)
+        beside["behind the voxels"] = _next(file, sys.maxsize)
+        if members is not None:
+            beside["behind the packed file"] = members.behind(STRAY_BYTES + 1)
+            yield from members.said
+    yield from stray(beside)
+
+
+def _next(file: BinaryIO, count: int) -> bytes:
+    """Pass so many bytes, and give as many of them as `stray` looks at, and one more."""
+    first = file.read(max(min(count, STRAY_BYTES + 1), 0))
+    count -= len(first)
+    while count > 0 and (block := file.read(min(count, _BLOCK))):
+        count -= len(block)
+    return first
+
+
+def _header_texts(header: Any) -> Said:
     for name in ("descrip", "aux_file", "intent_name", "db_name", "data_type"):
         if name in header.structarr.dtype.names:
             raw = bytes(np.atleast_1d(header.structarr[name])[0]).rstrip(b"\0")
@@ -229,28 +260,9 @@ def _nifti(path: Path) -> Said:
         yield from said_in(f"extension of code {extension.get_code()}", text.strip("\0"))
 
 
-def _gzip(path: Path) -> Said:
-    """The name that a file had when it was packed, and a comment (RFC 1952, section 2.3)."""
-    with open(path, "rb") as file:
-        raw = file.read(HEADER_BYTES)
-    flags, at = raw[3], 10
-    if flags & 4:  # FEXTRA: its length, then so many bytes
-        at += 2 + int.from_bytes(raw[at : at + 2], "little")
-    for flag, what in ((8, "name"), (16, "comment")):
-        if flags & flag:
-            text = raw[at:].split(b"\0", 1)[0]
-            at += len(text) + 1
-            said = text.decode("latin-1")
-            if what == "name" and said != path.name[: -len(".gz")]:
-                yield "gzip name", said, "former name"
-            # In a name of a file underscores stand for spaces.
-            yield from said_in(f"gzip {what}", said.replace("_", " "))
-
-
 def _header(file: Any) -> Any:
-    start = file.read(4)
-    file.seek(0)
-    kind = nib.Nifti2Header if 540 in np.frombuffer(start, "<i4").tolist() else nib.Nifti1Header
+    size = int.from_bytes(file.peek(4)[:4], "little")
+    kind = nib.Nifti2Header if size == 540 else nib.Nifti1Header
     return kind.from_fileobj(file)
 
 
@@ -259,6 +271,20 @@ def _picture(path: Path) -> Said:
         for _ in ImageSequence.Iterator(picture):
             picture.load()
             yield from _page(picture)
+    yield from stray({"behind the picture": _behind_picture(path.read_bytes())})
+
+
+def _behind_picture(raw: bytes) -> bytes:
+    """What follows the last chunk of PNG, or the last mark of JPEG; TIFF has no end."""
+    if raw.startswith(_JPEG):
+        return raw.rpartition(b"\xff\xd9")[2]
+    at = len(_PNG)
+    while raw.startswith(_PNG) and at < len(raw):
+        kind, length = raw[at + 4 : at + 8], int.from_bytes(raw[at : at + 4], "big")
+        at += length + 12  # with length, kind and checksum
+        if kind == b"IEND":
+            return raw[at:]
+    return b""
 
 
 def _page(picture: ImageFile.ImageFile) -> Said:
@@ -271,6 +297,10 @@ def _page(picture: ImageFile.ImageFile) -> Said:
             if is_personal(key):
                 yield f"chunk {key}", text, "personal"
             yield from said_in(f"chunk {key}", text)
+    for chunk, raw, *_ in getattr(picture, "private_chunks", ()):  # PNG's
+        text = raw.decode("latin-1")
+        if not CONTROL.search(text):  # a program's own bytes are no text
+            yield from said_in(f"chunk {chunk.decode('latin-1')}", text)
     exif = picture.getexif()
     yield from _exif(exif, "EXIF", ExifTags.TAGS)
     yield from _exif(exif.get_ifd(ExifTags.IFD.Exif), "EXIF", ExifTags.TAGS)

@@ -7,7 +7,7 @@ import csv
 import html
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ ENDINGS = (*_STRUCTURED, *_MARKED, ".txt", ".md", ".log")
 _MOST_BYTES = 1 << 26
 #: Of a file of an unknown kind, behind its text: what a binary header takes, not its voxels.
 HEADER_BYTES = 1 << 16
+#: Of what lies beside the parts of a file of a known kind.
+STRAY_BYTES = 1 << 20
 
 #: Attributes that name a person or a visit: DICOM PS3.15 (2024), table E.1-1, the direct ones.
 PERSONAL = (
@@ -111,12 +113,37 @@ def unknown_file(path: Path) -> Said:
     control = CONTROL.search(text)
     end = control.start() if control else len(text)
     yield from _lines(text[:end])
-    for stretch in _STRETCH.finditer(text, end, end + HEADER_BYTES):
-        yield f"character {stretch.start() + 1}", stretch[0].replace("\0", " "), "binary"
+    yield from _stretches("", text, end)
     if control:
         raise DataError("of a kind that is not known and no text: only its beginning was searched")
     if path.stat().st_size > len(raw):
         raise DataError("of a kind that is not known: only its first 64 MiB were searched")
+
+
+def stray(parts: Mapping[str, bytes]) -> Said:
+    """Where -> bytes that belong to no part of a file, for no reader shows them: they are text, or
+    zeros, with which programs fill up.
+
+    Raises:
+        DataError: some are neither, or more than STRAY_BYTES.
+    """
+    dark = []
+    for where, raw in parts.items():
+        text = _decoded(raw.strip(b"\0"))
+        control = CONTROL.search(text)
+        end = control.start() if control else len(text)
+        yield from said_in(where, text[:end])
+        yield from _stretches(f"{where} ", text, end)
+        if control or len(raw) > STRAY_BYTES:
+            dark.append(where)
+    if dark:
+        raise DataError(f"what lies {' and '.join(dark)} is no text, or more than is searched")
+
+
+def _stretches(where: str, text: str, begin: int) -> Said:
+    """What may be text among other bytes."""
+    for stretch in _STRETCH.finditer(text, begin, begin + HEADER_BYTES):
+        yield f"{where}character {stretch.start() + 1}", stretch[0].replace("\0", " "), "binary"
 
 
 def said_in(where: str, text: str) -> Said:
