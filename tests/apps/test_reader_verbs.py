@@ -66,6 +66,16 @@ def test_a_study_is_made_answered_and_scored(say, tmp_path):
         *("score.json", "score.md", "score.png")
     }
 
+    # Three patients a side find nobody out, however many slices of them are shown.
+    left_out = [w for n in (1, 2) for w in ("--leave-out", f"ct_train_10{n:02}")]
+    left_out += [w for n in (1, 2) for w in ("--leave-out", f"ct_train_90{n:02}")]
+    code, out, err = say(
+        *("reader-study", "make", *sets, "--out", tmp_path / "few", "--cases", 8),
+        *("--per-case", 2, *left_out),
+    )
+    assert code == 0, err
+    assert "So few patients could not find out even a reader who is always right" in out
+
     # What cannot be done is said in a line, with exit code 2.
     code, _, err = say("reader-study", "make", *sets, "--out", tmp_path / "two", "--cases", 7)
     assert (code, err.count("\n")) == (2, 1)

@@ -8,7 +8,7 @@ import pytest
 
 from scansmith.data.phantom import write_phantoms
 from scansmith.scan import DataError
-from scansmith.studies.blinded import ReaderOptions, make
+from scansmith.studies.blinded import ReaderOptions, as_markdown, make
 from scansmith.train.checkpoint import read_json
 from scansmith.workflow import prepare, train
 
@@ -42,6 +42,16 @@ def test_cases_that_show_fewer_slices_than_asked_for_make_no_empty_study(painter
     (readers / "a.json").unlink()
     assert make(run, store, data, readers / "a", options) == told
     assert read_json(tmp_path / told["key"]) == key
+
+
+def test_the_page_says_what_few_patients_could_find_out():
+    found = {
+        **{"cases": 8, "folder": "readers/a", "key": "readers/a-key.json", "seed": 0},
+        **{"detectable_accuracy": 0.9725, "notes": []},
+    }
+    assert "A single reader who is right in 97 % of the cases" in as_markdown({"a": found})
+    found["detectable_accuracy"] = None
+    assert "not find out even a reader who is always right" in as_markdown({"a": found})
 
 
 def test_real_cases_that_are_too_few_are_told_and_no_more_are_made(painter, tmp_path):

@@ -54,7 +54,7 @@ def make(
     ] = None,
 ) -> None:
     """Write blinded, shuffled cases, half of them real, and a key that readers must not see."""
-    from scansmith.evaluate.reader_study.make import make_study
+    from scansmith.evaluate.reader_study.make import make_study, reach
     from scansmith.evaluate.reader_study.options import StudyOptions, key_place
 
     options = StudyOptions(
@@ -74,9 +74,7 @@ def make(
         typer.echo(f"note: {note}", err=True)
     typer.echo(
         f"{cases} cases in {out}: give that folder to the readers. The key is "
-        f"{key_place(out, key)}: keep it from them.\nA single reader who is right in "
-        f"{100 * record['detectable_accuracy']:.0f} % of the cases would be found out four times "
-        "in five; of several, only one who is right more often."
+        f"{key_place(out, key)}: keep it from them.\n{reach(record)}"
     )
 
 

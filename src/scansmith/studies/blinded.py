@@ -14,7 +14,7 @@ from typing import Any
 from scansmith.data.layouts import find_layout
 from scansmith.data.store import Store
 from scansmith.evaluate.reader_study.cases import TooFewPictures
-from scansmith.evaluate.reader_study.make import make_study
+from scansmith.evaluate.reader_study.make import make_study, reach
 from scansmith.evaluate.reader_study.options import (
     MOST_READERS,
     StudyOptions,
@@ -137,10 +137,9 @@ def as_markdown(result: Mapping[str, Mapping[str, Any]]) -> str:
         lines += [
             f"**{name}**: {found['cases']} pictures in `{found['folder']}`, half of them real, of "
             "patients who were held out, half of the generator that was trained under seed "
-            f"{found['seed']}. The key is `{found['key']}`: keep it from the readers. A "
-            f"reader who is right in {found['detectable_accuracy']:.0%} of the cases would be "
-            "found out four times in five. Nobody has judged them yet: with the answers, "
-            "`scansmith reader-study score`.",
+            f"{found['seed']}. The key is `{found['key']}`: keep it from the readers. "
+            f"{reach(found)} Nobody has judged them yet: with the answers, `scansmith "
+            "reader-study score`.",
             "",
             *(f"* {note}" for note in found["notes"]),
             "",

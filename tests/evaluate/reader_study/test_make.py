@@ -22,7 +22,7 @@ from scansmith.evaluate.reader_study.grid import (
     spread_slices,
     upright,
 )
-from scansmith.evaluate.reader_study.make import make_study
+from scansmith.evaluate.reader_study.make import make_study, reach
 from scansmith.evaluate.reader_study.options import StudyOptions
 from scansmith.evaluate.reader_study.pages import Pages
 from scansmith.evaluate.reader_study.score import score_study
@@ -397,6 +397,22 @@ def test_a_case_shows_as_many_slices_as_it_has_and_others_more(tmp_path: Path) -
     shown = [row["case"] for row in rows]
     for side in sides:  # 14 = 4 + 5 * 2
         assert [shown.count(f"{side}{n}") for n in range(6)] == [4, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(("patients", "least"), [(4, 0.8 ** (1 / 8)), (3, None)])
+def test_what_can_be_found_out_is_counted_by_patients_as_the_score_does(
+    tmp_path: Path, patients, least
+) -> None:
+    """Two slices of each; of four and four patients all right counts, of three not even that."""
+    record = made(write_sides(tmp_path, patients), tmp_path / "study", 4 * patients, per_case=2)
+    assert record["detectable_accuracy"] == (least and pytest.approx(least, abs=1e-5))
+    rows = [f"{name},{row['truth']}" for name, row in record["cases"].items()]
+    sheet = tmp_path / "answers-anna.csv"
+    sheet.write_text("\n".join(["case,answer", *rows]))
+    scored = score_study([sheet], tmp_path / "study-key.json", tmp_path / "score")
+    assert scored["detectable_accuracy"] == record["detectable_accuracy"]
+    words = "even a reader who is always right" if least is None else "is right in 97 % of the"
+    assert words in reach(record)
 
 
 def test_what_a_side_lacks_is_counted_by_what_its_cases_can_show(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from scansmith.data.layouts_base import read_json
 from scansmith.evaluate.reader_study.cases import SIDES
+from scansmith.evaluate.reader_study.statistics import detectable
 from scansmith.scan import DataError, Problem
 
 _PREFIX = "answers-"
@@ -30,6 +31,20 @@ class Key:
     truth: dict[str, str]
     patients: dict[str, str]
     record: dict[str, Any]
+
+    def patients_of(self, side: str) -> set[str]:
+        """Whose pictures a side has; a picture of nobody in particular is of one of its own."""
+        return {
+            self.patients.get(case, case) for case, truth in self.truth.items() if truth == side
+        }
+
+    def detectable(self, readers: int = 1) -> float | None:
+        """The accuracy that is found out four times in five; see `statistics.detectable`.
+
+        Of a patient no more is to be learned than from one picture, however many are shown.
+        """
+        real, synthetic = (len(self.patients_of(side)) for side in SIDES)
+        return detectable(real, synthetic, readers)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import scansmith
 from scansmith.data.layouts import DataSet
 from scansmith.evaluate.compare import strict
 from scansmith.evaluate.pairs import lesion_mask
+from scansmith.evaluate.reader_study.answers import Key
 from scansmith.evaluate.reader_study.cases import SIDES, Chosen, Truth, choose, open_sets
 from scansmith.evaluate.reader_study.grid import (
     Common,
@@ -44,7 +45,6 @@ from scansmith.evaluate.reader_study.options import (
 )
 from scansmith.evaluate.reader_study.pages import Pages
 from scansmith.evaluate.reader_study.pictures import write_case
-from scansmith.evaluate.reader_study.statistics import detectable
 from scansmith.evaluate.view import Shared, View, files_of, oriented, share, view, with_slices
 from scansmith.evaluate.windows import voxel_sample
 from scansmith.io import read_scan
@@ -107,6 +107,7 @@ def make_study(
             files = write_case(staging / "cases", name, picture, grid, shared.modalities)
             pages.add(name, picture)
             record["cases"][name] = {**plan.facts(chosen[number - 1]), "sha256": _hashes(files)}
+        record["detectable_accuracy"] = _detectable(record)
         record["notes"] = [*shared.notes, *plan.notes, *_notes(record)]
         pages.write(staging, options.readers)
         for path in staging.rglob("*"):
@@ -116,6 +117,20 @@ def make_study(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return record
+
+
+def reach(found: Mapping[str, Any]) -> str:
+    """What a study could find out, in words; of its key, or whatever holds that much of it."""
+    least = found["detectable_accuracy"]
+    if least is None:
+        return (
+            "So few patients could not find out even a reader who is always right: show pictures "
+            "of more patients."
+        )
+    return (
+        f"A single reader who is right in {100 * least:.0f} % of the cases would be found out four "
+        "times in five; of several, only one who is right more often."
+    )
 
 
 class _Plan:
@@ -285,10 +300,17 @@ def _record(plan: _Plan, grid: Common, greys: Sequence[Greys], tag: str) -> dict
         "options": strict(asdict(plan.options)),
         "grid": {"shape": list(grid.shape), "spacing_mm": list(grid.spacing_mm)},
         "grey": {g.modality: g.words for g in greys},
-        "detectable_accuracy": detectable(*[plan.options.cases // 2] * 2),
+        "detectable_accuracy": None,
         "notes": [],
         "cases": {},
     }
+
+
+def _detectable(record: dict[str, Any]) -> float | None:
+    """As the score will tell it of a single reader."""
+    rows = record["cases"].items()
+    truth, patients = ({name: row[what] for name, row in rows} for what in ("truth", "patient"))
+    return Key(truth, patients, record).detectable()
 
 
 def _notes(record: Mapping[str, Any]) -> list[str]:

@@ -29,7 +29,6 @@ from scansmith.evaluate.reader_study.statistics import (
     Proportion,
     cohen,
     cohen_interval,
-    detectable,
     exchange_p,
     fleiss,
     holm,
@@ -79,9 +78,8 @@ def table_of(key: Key, sheet: Sheet) -> Answers:
 def _scored(key: Key, sheets: Sequence[Sheet], seed: int) -> dict[str, Any]:
     counts = Counter(key.truth.values())
     shown = {side: counts[side] for side in SIDES}
-    patients = {side: len(_patients(key, side)) for side in SIDES}
-    # Whose pictures are several: no more is to be learned of a patient than from one of them.
-    least = detectable(patients["real"], patients["synthetic"], len(sheets))
+    patients = {side: len(key.patients_of(side)) for side in SIDES}
+    least = key.detectable(len(sheets))
     tables = [table_of(key, sheet) for sheet in sheets]
     several = patients != shown
     found = [
@@ -107,11 +105,6 @@ def _scored(key: Key, sheets: Sequence[Sheet], seed: int) -> dict[str, Any]:
         "readers": readers,
         "agreement": _agreement(sheets, seed),
     }
-
-
-def _patients(key: Key, side: str) -> set[str]:
-    """Whose pictures a side has; a picture of nobody in particular is of one of its own."""
-    return {key.patients.get(case, case) for case, truth in key.truth.items() if truth == side}
 
 
 def _p_by_patient(key: Key, sheet: Sheet, seed: int) -> float:
