@@ -12,8 +12,12 @@ from typer.testing import CliRunner
 from scansmith.apps.cli import app
 from scansmith.data.phantom import write_phantoms
 from scansmith.data.store import Store
+from scansmith.evaluate.lesion_rule import ABNORMAL
+from scansmith.methods.ant_gan import AntGan, AntSettings
 from scansmith.scan import DataError, RunError, SettingsError
-from scansmith.studies.classify import classify, labelled
+from scansmith.settings import load_settings
+from scansmith.studies.classify import DATA as DEFAULTS
+from scansmith.studies.classify import Asked, Classifiers, classify, labelled
 from scansmith.studies.classify_report import as_markdown
 from scansmith.studies.healed_slices import Joined
 from scansmith.synthesize.make import synthesize
@@ -53,8 +57,8 @@ def test_test_patients_are_scored_and_never_learned_from(root, done):
     tested = set(done["arms"]["real"]["patients"])
     assert tested == {store.cases[name].patient for name in store.names("test")}
     assert not tested & {place.patient for place in labelled(store, "train", root / "raw")[1]}
-    assert set(done["arms"]) == {"real", "real + gan"}
-    assert set(done["above"]) == {"real + gan"}
+    assert list(done["arms"]) == ["real", "real + copies", "real + gan"]
+    assert set(done["above"]) == {"real + copies", "real + gan"}
     assert {"precision", "recall", "f1"} <= set(done["arms"]["real"]["slices"])
     assert set(done["above"]["real + gan"]) == set(done["arms"]["real"]["slices"])  # auc too
     assert done["lesion"] == ["necrosis", "oedema", "enhancing"]
@@ -76,7 +80,7 @@ def test_every_clear_slice_of_a_test_patient_is_scored_once(root, done):
 
 def test_what_is_finished_is_not_done_again_and_another_study_is_refused(root, done):
     cells = sorted((root / "out" / "cells").glob("*.json"))
-    assert len(cells) == 2 * 2
+    assert len(cells) == 3 * 2
     before = [path.stat().st_mtime_ns for path in cells]
     given = {"seeds": (0, 1), "data_sets": DATA, "runs": [root / "run"]}
     sets = {"gan": root / "made"}
@@ -85,6 +89,24 @@ def test_what_is_finished_is_not_done_again_and_another_study_is_refused(root, d
     assert [path.stat().st_mtime_ns for path in cells] == before
     with pytest.raises(RunError, match=r"another study \(differing: steps\)"):
         classify(root / "raw", root / "out", synthetic=sets, sets=[*TINY, "steps=3"], **given)
+
+
+def test_copies_stand_beside_sets_as_abnormal_slices_of_training_patients(root, done):
+    settings = load_settings(AntSettings, preset=AntGan.presets["cpu"], sets=[*DEFAULTS, *DATA])
+    sets, runs = {"gan": root / "made"}, (root / "run",)
+    one = Classifiers(root / "raw", root / "out", sets, (), Asked(), settings, runs)
+    normal, abnormal = one.sides
+    real, both = one.samples("", 0), one.samples("copies", 0)
+    copies = len(both) - len(real)
+    assert 0 < copies <= len(normal)
+    classes = one.rule.of_samples(both).tolist()
+    assert classes[: len(real)] == one.rule.of_samples(real).tolist()
+    assert classes[len(real) :] == [ABNORMAL] * copies
+    patients = {place.patient for place in normal + abnormal}
+    assert not patients & set(done["arms"]["real"]["patients"])
+    assert len(one.samples("gan", 0)) > len(real) == len(labelled(one.store, "train", one.data)[1])
+    with pytest.raises(SettingsError, match="a synthetic set named copies"):
+        classify(root / "raw", root / "out", synthetic={"copies": root / "made"})
 
 
 def test_a_set_that_test_patients_had_a_part_in_is_refused_before_anything_is_trained(
@@ -205,3 +227,7 @@ def test_the_page_says_of_what_differences_are_and_has_none_of_numbers_that_are_
     none = "0.000 (0.000 to 0.000)"
     assert f"| real + gan | {none} | - | {none} | {none} | 0.125 |" in text
     assert "taken seed by seed" not in as_markdown({**result, "seeds": [0]})
+    # Where no lesion could be copied, it is said; without sets there is nothing to stand beside.
+    alone = as_markdown({**result, "sets without labels": {"gan": []}})
+    assert "real + copies is missing: no lesion fits another training patient's slice." in alone
+    assert "is missing" not in as_markdown(result)

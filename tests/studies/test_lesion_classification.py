@@ -17,7 +17,7 @@ from scansmith.settings import load_settings
 from scansmith.studies import lesion_classification
 from scansmith.studies.healed_folds import CrossValidation, Fold, Folds
 from scansmith.studies.healed_slices import Images
-from scansmith.studies.lesion_classification import Asked, Study, study
+from scansmith.studies.lesion_classification import Asked, Study, _own_seed, study
 from scansmith.studies.lesion_classification_report import as_markdown, summarise
 from scansmith.studies.lesion_classifiers import RULE, Kinds, Sample, Training, judged
 from scansmith.studies.tables import cell as written
@@ -73,6 +73,25 @@ def test_b_is_a_and_as_many_fakes_made_of_the_same_slices(one):
     for n in range(6):
         assert 0 < np.abs(b.images[6 + n] - a.images[n]).mean() < 2
     assert all(image.dtype == np.float32 for image in b.images)
+
+
+def test_copies_are_made_of_the_same_slices_without_a_generator(one):
+    """The normal ones with a lesion of the other patient, the abnormal ones with theirs filled."""
+    store, drawn = one.folds.store, Kinds(one.folds.all[0], "train").drawn(3, _own_seed(0, 0))[0]
+    a, copies = one.sample("real", 0, 0), one.sample("copies", 0, 0)
+    made = len(copies.images) - 9
+    assert 0 < made <= 3  # of a normal slice whose patient alone has lesions there is none
+    assert list(copies.classes) == [*a.classes, *[ABNORMAL] * made, *[NORMAL] * 3]
+    for mine, real in zip(copies.images[:6], a.images, strict=True):
+        np.testing.assert_array_equal(mine, real)
+    normal = list(a.images)[:3]
+    for copy in copies.images[6 : 6 + made]:  # one of them but for a part
+        assert any(0.5 < (copy == real).mean() < 1 for real in normal)
+    for place, filled in zip(drawn[3:], copies.images[6 + made :], strict=True):
+        image, labels = store.sample(place.case, place.sample)
+        np.testing.assert_array_equal(filled[:, labels == 0], image[:, labels == 0])
+        assert len(np.unique(filled[0][labels > 0])) == 1
+    assert copies.patients == a.patients
 
 
 def test_repeats_draw_other_slices_under_each_seed_and_the_same_ones_again(one):
@@ -132,7 +151,7 @@ def test_every_patient_is_tested_once_and_never_learned_from(root, done):
     assert {row["patient"] for row in asked} == everybody
     arms = {row["arm"] for row in rows if row["question"] == "fakes"}
     assert arms == {
-        *("real", "real, augmented", "all real"),
+        *("real", "real, augmented", "all real", "real + copies", "real + copies, augmented"),
         *(f"real + {RUNS}", f"real + {RUNS}, augmented"),
     }
     for repeat, tested in enumerate(done["folds"]):  # two repeats, two folds
@@ -155,7 +174,7 @@ def test_the_answer_stands_beside_the_paper_s(root, done):
 
 def test_what_is_finished_is_not_done_again_and_another_study_is_refused(root, done):
     cells = sorted((root / "out" / "cells").glob("*.json"))
-    assert len(cells) == 2 * 2 + 5 * 2  # arms x folds, arms x repeats
+    assert len(cells) == 2 * 2 + 7 * 2  # arms x folds, arms x repeats
     before = [path.stat().st_mtime_ns for path in cells]
     cells[0].unlink()
     runs, cross_validation = {RUNS: [root / "run"]}, CrossValidation(folds=2)
@@ -189,8 +208,9 @@ def test_too_few_slices_are_told(one, root, tmp_path):
     with pytest.raises(DataError, match="expected 5000"):  # before the other question's cells
         study(runs, out, cross_validation=CrossValidation(folds=2), asked=many)
     assert not (out / "cells").exists()
-    with pytest.raises(SettingsError, match="all real=: is an arm's name"):
-        study({"all real": []}, "nowhere")
+    for name in ("all real", "copies"):
+        with pytest.raises(SettingsError, match=f"{name}=: is an arm's name"):
+            study({name: []}, "nowhere")
 
 
 def row(abnormal, chance):

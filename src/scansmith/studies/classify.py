@@ -2,9 +2,10 @@
 
 One data set on disk is split by patient; a classifier learns from its training slices ("real"), and
 one more from these and each synthetic set together ("real + NAME"), all for the same number of
-steps, half of every batch abnormal. A slice is abnormal if the lesion covers `data.min_pixels` of
-it, normal if it shows none; between the two it is left out. A scan is abnormal if one of its slices
-is, and as probable as the most probable of them.
+steps, half of every batch abnormal. Beside synthetic sets one learns from what needs no generator
+("real + copies"): normal slices with other training patients' lesions. A slice is abnormal if the
+lesion covers `data.min_pixels` of it, normal if it shows none; between the two it is left out. A
+scan is abnormal if one of its slices is, and as probable as the most probable of them.
 
 Scans without a label file are left out: nothing tells what they show. A label file without a
 lesion is a scan without one. A synthetic set that a test patient had a part in is refused.
@@ -26,7 +27,7 @@ from scansmith.data.store import Store
 from scansmith.evaluate.classification import ClassifierNumbers, balanced, train_classifier
 from scansmith.evaluate.classification_scores import scores_by_patient
 from scansmith.evaluate.confusion import gains, table_of
-from scansmith.evaluate.lesion_rule import UNCLEAR, LesionRule
+from scansmith.evaluate.lesion_rule import ABNORMAL, NORMAL, UNCLEAR, LesionRule
 from scansmith.evaluate.segmentation import Labelled
 from scansmith.io.atomic import write_bytes
 from scansmith.methods.ant_gan import AntGan, AntSettings
@@ -35,13 +36,13 @@ from scansmith.scan import DataError, SettingsError
 from scansmith.settings import Augmentation, Section, load_settings, number
 from scansmith.studies.auc_gains import auc_gain
 from scansmith.studies.cells import REFUSED, Scores, all_done, attempt, cell, file_name
-from scansmith.studies.classify_report import as_markdown
+from scansmith.studies.classify_report import COPIES, REAL, as_markdown
 from scansmith.studies.counterparts import differences, told_apart
 from scansmith.studies.healed_slices import Images, Joined, Maps, Slice, slices
 from scansmith.studies.leakage import check_leakage
+from scansmith.studies.lesion_copies import Copies, Copying
 from scansmith.train.checkpoint import write_json
 
-REAL = "real"
 DATA = ("data.split=0.7,0,0.3", "data.min_foreground=0.05")
 """Over the `cpu` preset of ANT-GAN's data: nobody validates, and the ends of a scan count too."""
 AT_ONCE = 64  # test slices in memory
@@ -82,8 +83,11 @@ class Classifiers:
 
     @property
     def arms(self) -> list[str]:
-        """What classifiers learn from."""
-        return [REAL, *(f"{REAL} + {name}" for name in self.synthetic)]
+        """What classifiers learn from; beside synthetic sets copies, if one lesion fits at all."""
+        beside = list(self.synthetic)
+        if beside and any(True for _ in self._copying(0).pairs(*self.sides)):
+            beside.insert(0, COPIES)
+        return [REAL, *(f"{REAL} + {name}" for name in beside)]
 
     def set_of(self, name: str) -> Store:
         """A synthetic set as the store would have it.
@@ -118,13 +122,12 @@ class Classifiers:
 
     def score(self, arm: str, seed: int) -> Scores:
         """Class and probability of each clear test slice: "patient/case/slice"."""
-        parts = [(self.store, self.data)]
-        for name in [arm.removeprefix(f"{REAL} + ")] if arm != REAL else []:
-            parts.append((self.set_of(name), self.synthetic[name]))
+        by = arm.removeprefix(f"{REAL} + ") if arm != REAL else ""
+        beside = [self.set_of(by).facts.fingerprint] if by in self.synthetic else [by] * bool(by)
         record = {
             "arm": arm,
             "seed": seed,
-            "learned from": [store.facts.fingerprint for store, _ in parts],
+            "learned from": [self.store.facts.fingerprint, *beside],
             "rule": {"lesion": list(self.rule.lesion), "least_pixels": self.rule.least_pixels},
             **self.asked.model_dump(mode="json", exclude={"numbers": {"device", "threads"}}),
         }
@@ -132,13 +135,8 @@ class Classifiers:
         run = self.out / "classifiers" / file_name(name)
 
         def work() -> Scores:
-            found = [labelled(store, "train", root) for store, root in parts]
-            samples = Labelled(
-                Joined([Images(store, places) for store, places in found]),
-                Joined([seen(store, places) for store, places in found]),
-            )
             judge = train_classifier(
-                balanced(samples, self.rule, self.asked.batch, seed),
+                balanced(self.samples(by, seed), self.rule, self.asked.batch, seed),
                 self.rule,
                 channels=len(self.store.facts.modalities),
                 steps=self.asked.steps,
@@ -155,6 +153,28 @@ class Classifiers:
         assert scores is not None
         return scores
 
+    def samples(self, by: str, seed: int) -> Labelled:
+        """The real training slices, and beside them copies or the set of a name; "": nothing."""
+        sources = {self.data: self.store}
+        if by in self.synthetic:
+            sources[self.synthetic[by]] = self.set_of(by)
+        found = [labelled(store, "train", root) for root, store in sources.items()]
+        images: list[Sequence[np.ndarray]] = [Images(store, places) for store, places in found]
+        maps: list[Sequence[np.ndarray]] = [seen(store, places) for store, places in found]
+        if by == COPIES:
+            copies = Copies.of(self._copying(seed), *self.sides)
+            abnormal = np.full(self.store.facts.size, self.rule.lesion[0], np.uint8)
+            images.append(copies)
+            maps.append([abnormal] * len(copies))
+        return Labelled(Joined(images), Joined(maps))
+
+    @cached_property
+    def sides(self) -> tuple[list[Slice], list[Slice]]:
+        """The labelled training slices that are normal, and those that are abnormal."""
+        found = self._classified("train")
+        normal, abnormal = ([s for s, kind in found if kind == side] for side in (NORMAL, ABNORMAL))
+        return normal, abnormal
+
     @cached_property
     def unclear(self) -> set[str]:
         """Test patients with a slice that is neither normal nor abnormal."""
@@ -163,7 +183,10 @@ class Classifiers:
     @cached_property
     def tested(self) -> list[tuple[Slice, int]]:
         """The labelled test slices and their classes."""
-        _, places = labelled(self.store, "test", self.data)
+        return self._classified("test")
+
+    def _classified(self, split: str) -> list[tuple[Slice, int]]:
+        _, places = labelled(self.store, split, self.data)
         classes = self.rule.of_samples(Labelled([], seen(self.store, places)))
         return list(zip(places, classes.tolist(), strict=True))
 
@@ -182,6 +205,12 @@ class Classifiers:
                 key = f"{place.patient}/{place.case}/{place.sample:04}"
                 found[key] = {"abnormal": float(kind), "chance": float(chance)}
         return found
+
+    def _copying(self, seed: int) -> Copying:
+        """Of the lesion as the store itself counts structures, context included."""
+        _, seen_as = told_apart(self.store.facts.structures)
+        lesion = np.flatnonzero(np.isin(seen_as, self.rule.lesion)).tolist()
+        return Copying(self.store, tuple(lesion), seed)
 
     def _recipe(self) -> Recipe:
         """ANT-GAN's slices, whatever they show: a set may hold lesions alone."""
@@ -226,6 +255,11 @@ def classify(
         raise SettingsError(
             f"classify: found seeds {', '.join(map(str, seeds)) or 'none'}, expected one at least, "
             "each once. For example --seeds 3."
+        )
+    if COPIES in (synthetic or {}):
+        raise SettingsError(
+            f"classify: found a synthetic set named {COPIES}, as the arm that stands beside all of "
+            "them is. Name it otherwise."
         )
     settings = load_settings(AntSettings, preset=AntGan.presets["cpu"], sets=[*DATA, *data_sets])
     one = Classifiers(

@@ -8,6 +8,7 @@ from typing import Any
 from scansmith.evaluate.classification_scores import MEASURES
 from scansmith.studies.tables import cell, table
 
+REAL, COPIES = "real", "copies"
 WHAT = {"slices": "Slices", "whole_patients": "Patients, abnormal if one of their slices is"}
 
 
@@ -29,6 +30,9 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         if left_out:
             told = f"{len(left_out)} case(s) without a label file, {left_out[0]} among them"
             lines += ["", f"Left out of {name}: {told}."]
+    copied = f"{REAL} + {COPIES}"
+    if result["sets without labels"] and copied not in arms:
+        lines += ["", f"{copied} is missing: no lesion fits another training patient's slice."]
     for name, title in WHAT.items():
         rows = [
             [arm, *(cell(_named(told[name][measure])) for measure in MEASURES)]

@@ -6,9 +6,11 @@
 channel   Table VI: a VGG16 sees (x, A2N(x)) ("NAME") or (x, x) ("plain"), and learns from all
           slices of the training patients
 fakes     Table VII: an AlexNet learns from 50 normal and 50 abnormal slices ("real"), or from these
-          and what ANT-GAN makes of the same 100 ("real + NAME"): 50 fake abnormal, 50 fake normal.
-          Each also with classical augmentation; and "all real": every slice of the training
-          patients, whose classes had to be known to train ANT-GAN
+          and what ANT-GAN makes of the same 100 ("real + NAME"): 50 fake abnormal, 50 fake normal;
+          or what is made of them without a generator ("real + copies": other patients' lesions in
+          the normal ones, and lesions filled with the mean round them). Each also with classical
+          augmentation; and "all real": every slice of the training patients, whose classes had to
+          be known to train ANT-GAN
 
 All arms of a question take the same number of steps; half of every batch is abnormal. Folds are
 dealt by patient, and every fold trains an ANT-GAN of its own without its test patients
@@ -49,6 +51,7 @@ from scansmith.studies.healed_slices import Images, TwoChannels
 from scansmith.studies.lesion_classification_report import (
     ALL,
     AUGMENTED,
+    COPIES,
     DEFAULT,
     PLAIN,
     REAL,
@@ -57,12 +60,21 @@ from scansmith.studies.lesion_classification_report import (
     slices_csv,
     summarise,
 )
-from scansmith.studies.lesion_classifiers import Kinds, Sample, Training, judged, with_fakes
+from scansmith.studies.lesion_classifiers import (
+    Kinds,
+    Sample,
+    Training,
+    judged,
+    with_copies,
+    with_fakes,
+)
 from scansmith.studies.named import named_folders
 from scansmith.train.checkpoint import write_json
 
 Question = Literal["channel", "fakes"]
 QUESTIONS: tuple[str, ...] = get_args(Question)
+UNTRAINED = (REAL, COPIES, ALL)
+"""What Table VII learns from without an ANT-GAN."""
 CPU = {
     **{"channel.width": 0.125, "channel.learning_rate": 1e-3, "channel_steps": 500},
     **{"fakes.width": 0.25, "fakes.learning_rate": 1e-3, "fakes_steps": 500, "batch": 8},
@@ -94,7 +106,7 @@ class Study:
     @property
     def arms(self) -> dict[str, list[str]]:
         """What classifiers learn from, in each question."""
-        twice = [REAL, *(f"{REAL} + {name}" for name in self.folds.runs)]
+        twice = [REAL, *(f"{REAL} + {name}" for name in (COPIES, *self.folds.runs))]
         return {
             "channel": [PLAIN, *self.folds.runs],
             "fakes": [*twice, *(f"{arm}{AUGMENTED}" for arm in twice), ALL],
@@ -147,7 +159,7 @@ class Study:
         """Table VII: what an arm says of each slice that the repeat's fold tests on."""
         fold = self.fold_of(repeat)
         by = arm.removesuffix(AUGMENTED).removeprefix(f"{REAL} + ")
-        made_by = None if by in (REAL, ALL) else self._maker(by, fold, seed)
+        made_by = None if by in UNTRAINED else self._maker(by, fold, seed)
         training = Training(
             f"fakes {arm} seed{seed} repeat{repeat}",
             fold,
@@ -170,10 +182,12 @@ class Study:
         return self.folds.all[repeat % len(self.folds.all)]
 
     def sample(self, by: str, repeat: int, seed: int) -> Sample:
-        """What "real", "all real", or "real" and the fakes of a name are in a repeat."""
+        """What "real", "all real", or "real" and copies or the fakes of a name are in a repeat."""
         fold, own_seed = self.fold_of(repeat), _own_seed(repeat, seed)
         kinds = Kinds(fold, "train")
-        if by not in (REAL, ALL):
+        if by == COPIES:
+            return with_copies(kinds, self.asked.slices, own_seed)
+        if by not in UNTRAINED:
             method = self.folds.gan(by, fold, seed)[0].method
             assert isinstance(method, AntGan)
             return with_fakes(kinds, method, self.asked.slices, own_seed)
@@ -210,7 +224,8 @@ class Study:
 
 def check_names(names: Iterable[str]) -> None:
     """Raises SettingsError if an ANT-GAN has the name of an arm that is there without it."""
-    if taken := [name for name in names if name in (PLAIN, REAL, ALL) or name.endswith(AUGMENTED)]:
+    arms = (PLAIN, *UNTRAINED)
+    if taken := [name for name in names if name in arms or name.endswith(AUGMENTED)]:
         raise SettingsError(f"{', '.join(taken)}=: is an arm's name. Name the run otherwise.")
 
 

@@ -12,6 +12,7 @@ from scansmith.studies.cells import Scores
 from scansmith.studies.tables import cell, published, table
 
 PLAIN, DEFAULT, REAL, ALL, AUGMENTED = "plain", "ant-gan", "real", "all real", ", augmented"
+COPIES = "copies"
 Found = dict[str, list[Scores]]
 """Arm -> "patient/case/slice" -> abnormal, chance; under each seed, or in each seed's repeats."""
 DATA = "BraTS 2018, FLAIR, 240 x 240 pixels, 300 000 steps"

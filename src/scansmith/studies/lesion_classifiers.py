@@ -23,7 +23,9 @@ from scansmith.scan import DataError
 from scansmith.settings import Augmentation
 from scansmith.studies.cells import Scores, cell, file_name
 from scansmith.studies.healed_folds import Fold, kept_apart
-from scansmith.studies.healed_slices import Images, Slice, translated
+from scansmith.studies.healed_slices import Images, Slice, lesion_of, translated
+from scansmith.studies.healing import mean_fill
+from scansmith.studies.lesion_copies import Copies, Copying
 
 RULE = LesionRule((ABNORMAL,))
 AT_ONCE = 64  # test slices in memory
@@ -109,6 +111,23 @@ def with_fakes(kinds: Kinds, method: AntGan, each: int, seed: int) -> Sample:
     made = [*translated(method.n2a, normal), *translated(method.a2n, abnormal)]
     fake = [ABNORMAL] * each + [NORMAL] * each
     return Sample.of([*images, *(one.astype(np.float32) for one in made)], classes + fake, drawn)
+
+
+def with_copies(kinds: Kinds, each: int, seed: int) -> Sample:
+    """So many real slices of each class, and what can be made of them without a generator.
+
+    Of the normal ones copies with another patient's lesion, as far as one fits; the abnormal ones
+    with the mean of the body round it in place of the lesion.
+    """
+    store = kinds.fold.store
+    drawn, classes = kinds.drawn(each, seed)
+    images, normal, abnormal = list(Images(store, drawn)), drawn[:each], drawn[each:]
+    lesion = lesion_of(store)
+    copies = Copies.of(Copying(store, lesion, seed), normal, abnormal)
+    masks = [np.isin(store.sample(place.case, place.sample)[1], lesion) for place in abnormal]
+    filled = mean_fill(np.stack(images[each:]), np.stack(masks))
+    fake = [ABNORMAL] * len(copies) + [NORMAL] * each
+    return Sample.of([*images, *copies, *filled], classes + fake, drawn)
 
 
 @dataclass(frozen=True)
