@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from importlib import import_module
 
 import nibabel as nib
@@ -14,7 +15,7 @@ from scansmith.data.phantom import make_phantom
 from scansmith.data.write import open_writer
 from scansmith.evaluate import audit
 from scansmith.evaluate.privacy import statistics
-from scansmith.evaluate.privacy.audit import audit_sets, measured, thinned
+from scansmith.evaluate.privacy.audit import audit_sets, measured
 from scansmith.evaluate.privacy.cases import Trace, lay_out, trace
 from scansmith.evaluate.privacy.lines import Sides, lines_of
 from scansmith.evaluate.privacy.neighbours import LEAST_DISTANCE
@@ -23,7 +24,7 @@ from scansmith.evaluate.privacy.uncompared import lesions_uncompared, modalities
 from scansmith.evaluate.privacy.verdict import judge
 from scansmith.evaluate.view import Shared, View
 from scansmith.labels.table import KNOWN
-from scansmith.scan import CaseFiles, DataError, Scan, SettingsError
+from scansmith.scan import DataError, Scan, SettingsError
 from scansmith.synthesize.make import synthesize
 from scansmith.workflow import prepare
 from scansmith.workflow import train as train_run
@@ -60,10 +61,10 @@ def real(slices):
     return [trace(case, layout) for case in train + holdout], layout
 
 
-def searched(made, real):
-    """(verdict, rows, report) of synthetic views against the real ones."""
+def searched(made, real, members=SIDE):
+    """(verdict, rows, report) of synthetic views against the real ones, training cases first."""
     traces, layout = real
-    trained = np.arange(len(traces)) < len(traces) // 2
+    trained = np.arange(len(traces)) < members
     sides = Sides([trace(case, layout) for case in made], traces, trained)
     lines = lines_of(sides, layout, lambda *words: None)
     report = measured(sides, lines, 0)
@@ -140,6 +141,49 @@ def test_a_copy_is_nearest_to_its_source_by_features_too(slices, real):
     assert holdout["too_near"]
     copies = report["lines"]["features"]["copies"]
     assert (copies["train"], copies["holdout"]) == (1, 1)
+
+
+def several(slices, first, each, prefix, patients=16):
+    """Views of patients with so many cases each, which are as unlike as those of strangers."""
+    return [
+        replace(seen(f"{prefix}{n}", *slices[first + n]), patient=f"{prefix}{n // each}")
+        for n in range(each * patients)
+    ]
+
+
+def counted(made, train, holdout):
+    """(verdict, rows, report) where patients have several cases."""
+    layout = lay_out(SHARED, train + holdout, made)
+    return searched(made, ([trace(case, layout) for case in train + holdout], layout), len(train))
+
+
+def test_strangers_are_no_leak_where_training_patients_have_more_cases(slices):
+    """With five cases a patient is nearer to anything: 17 of 22 cases are nearest to such a one."""
+    train, holdout = several(slices, 0, 5, "t"), several(slices, 80, 1, "h")
+    found, rows, report = counted(several(slices, 100, 1, "s", 22), train, holdout)
+    assert found["verdict"] == "inconclusive", found  # 16 patients are too few for a pass
+    assert report["exchange"]["p"] > 0.1
+    assert sum(row["nearer_to_train"] for row in rows if row["line"] == "whole") == 17
+    assert report["lines"]["whole"]["nearer_to_train"]["share"] < 0.6
+    # A copy of any of the five is found, also of those that are left out of the comparison.
+    copied = [replace(case, case=f"of {case.case}") for case in train[:5]]
+    found, rows, _ = counted([*copied, *several(slices, 105, 1, "s")], train, holdout)
+    caught = {row["train_case"] for row in rows if row["too_near"] and row["line"] == "whole"}
+    assert caught == {case.case for case in train[:5]}
+    assert found["verdict"] == "leak"
+
+
+def test_a_leaning_is_not_hidden_by_hold_out_patients_with_more_cases(slices):
+    """Every synthetic case is half a training case; hold-out patients have five cases each."""
+    train, holdout = several(slices, 0, 1, "t"), several(slices, 16, 5, "h")
+    made = [
+        seen(f"s{n}", 0.52 * slices[n % 16][0] + 0.48 * slices[100 + n][0], slices[100 + n][1])
+        for n in range(22)
+    ]
+    found, rows, report = counted(made, train, holdout)
+    assert not any(row["too_near"] for row in rows)
+    assert report["exchange"]["p"] < 0.01
+    assert found["verdict"] == "leak"
 
 
 @pytest.mark.slow
@@ -281,47 +325,27 @@ def test_an_audit_is_not_written_into_what_is_passed_on(folders):
         assert sorted(folders["fresh"].rglob("*")) == before
 
 
-def files(prefix, *counts):
-    """Cases of as many patients as there are counts, each with so many cases."""
-    return tuple(
-        CaseFiles(f"{prefix}{person}_{n}", {}, None, f"{prefix}{person}")
-        for person, count in enumerate(counts)
-        for n in range(count)
-    )
-
-
-def cases_of(side):
-    return [files.case for files in side]
-
-
-def test_a_limit_leaves_real_patients_of_both_sets_the_same_number_of_cases():
-    """Two training patients, five hold-out patients, of 8 cases each: 16 and 40. The limit of 10
-    leaves two cases to each of the five, and so two to each of the two.
-    """
-    made, train, holdout = files("s", *[1] * 20), files("t", 8, 8), files("h", *[8] * 5)
-    found = thinned((made, train, holdout), 10)
-    assert [len(side) for side in found] == [10, 4, 10]
-    # The middle ones of 0 to 3 and of 4 to 7.
-    assert cases_of(found[1]) == ["t0_2", "t0_6", "t1_2", "t1_6"]
-    assert cases_of(found[2]) == [f"h{person}_{n}" for person in range(5) for n in (2, 6)]
-
-
-def test_a_limit_below_the_number_of_patients_takes_one_case_of_some():
-    found = thinned((files("s", 1), files("t", 8, 8), files("h", *[8] * 5)), 3)
-    assert cases_of(found[1]) == ["t0_4", "t1_4"]
-    assert cases_of(found[2]) == ["h0_4", "h2_4", "h4_4"]
-
-
 def test_an_audit_measures_no_more_cases_than_its_limit(folders):
     found = audit(folders["fresh"], folders["train"], folders["holdout"], limit=3)
     sets = found["sets"].values()
     assert [(own["cases"], own["cases_measured"]) for own in sets] == [(6, 3), (7, 3), (5, 3)]
 
 
-@pytest.mark.parametrize("limit", [None, 12])
-def test_a_limit_that_no_set_exceeds_takes_nothing_away(limit):
-    sets = files("s", 1), files("t", 10, 1, 1), files("h", 1, 1)
-    assert thinned(sets, limit) == sets
+def test_cases_that_are_left_out_of_the_comparison_are_told(folders, tmp_path):
+    """Two training patients have three cases each, one has one; five hold-out patients have one."""
+    train = shutil.copytree(folders["train"], tmp_path / "train")
+    whose = {f"t{n}x": "ab"[n // 3] for n in range(6)}
+    (train / "patients.json").write_text(json.dumps(whose))
+    found = audit(folders["fresh"], train, folders["holdout"], pictures=False)
+    sets = found["sets"].values()
+    assert [(own["cases_measured"], own["cases_compared"]) for own in sets] == [
+        (6, 6),
+        (7, 3),
+        (5, 5),
+    ]
+    assert "4 of 7 training cases and 0 of 5 hold-out cases were left out" in found["reasons"][-1]
+    alike = audit(folders["fresh"], folders["train"], folders["holdout"], pictures=False)
+    assert not any("left out" in reason for reason in alike["reasons"])
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,16 @@ from scansmith.data.layouts import DataSet, find_layout
 from scansmith.evaluate.compare import RESEARCH_USE, strict
 from scansmith.evaluate.privacy import lines as lines_of_evidence
 from scansmith.evaluate.privacy.cases import Layout, Trace, lay_out, trace
+from scansmith.evaluate.privacy.equal import thinned
 from scansmith.evaluate.privacy.exchange import exchange_tests
 from scansmith.evaluate.privacy.lines import Line, Sides
 from scansmith.evaluate.privacy.metadata import scan_folder
 from scansmith.evaluate.privacy.pairs import case_rows, worst
-from scansmith.evaluate.privacy.uncompared import lesions_uncompared, modalities_uncompared
+from scansmith.evaluate.privacy.uncompared import (
+    cases_uncompared,
+    lesions_uncompared,
+    modalities_uncompared,
+)
 from scansmith.evaluate.privacy.verdict import NO_GUARANTEE, judge
 from scansmith.evaluate.view import (
     Shared,
@@ -32,7 +37,6 @@ from scansmith.evaluate.view import (
     files_of,
     oriented,
     share,
-    spread_cases,
     view,
     with_slices,
 )
@@ -109,6 +113,8 @@ def audit_sets(
     names = [own.table.structures for own in sets.found]
     doubts, notes = lesions_uncompared(names, shared, sides, lines)
     doubts += modalities_uncompared([own.modalities for own in sets.found], shared)
+    facts = {side: _facts(sets, n, lines[0].even) for n, side in enumerate(SIDES)}
+    notes += cases_uncompared(facts["training"], facts["hold-out"])
     if layout.extent_mm is None:
         notes.append(
             "Fields of view differ by more than a quarter, so that images were stretched onto each "
@@ -123,7 +129,7 @@ def audit_sets(
             "intended_use": RESEARCH_USE,
             **verdict,
             "not_meant": list(NO_GUARANTEE),
-            "sets": {side: _facts(sets, n, sides) for n, side in enumerate(SIDES)},
+            "sets": facts,
             "settings": _settings(layout, options),
             **report,
             "perceptual_hash": hashes,
@@ -179,37 +185,6 @@ def _sets(roots: tuple[Path, Path, Path], options: Options) -> Sets:
     if problems:
         raise DataError(problems)
     return Sets(found, thinned(tuple(own.cases for own in found), options.limit))
-
-
-def thinned(
-    cases: tuple[Sequence[CaseFiles], ...], limit: int | None
-) -> tuple[tuple[CaseFiles, ...], ...]:
-    """At most `limit` cases of each set, in the order of SIDES, evenly spread.
-
-    Real patients of both sets keep the same number of cases at most, and all patients stay while
-    each can keep one: a patient who keeps fewer looks farther from everything for that alone.
-    """
-    if limit is None:
-        return tuple(tuple(own) for own in cases)
-    people: list[dict[str, list[CaseFiles]]] = [{}, {}]
-    for whose, own in zip(people, cases[1:], strict=True):
-        for files in own:
-            whose.setdefault(files.patient, []).append(files)
-
-    each = max(len(own) for whose in people for own in whose.values())
-    while each > 1 and any(
-        sum(min(len(own), each) for own in whose.values()) > limit for whose in people
-    ):
-        each -= 1
-    real = [[files for own in whose.values() for files in _amid(own, each)] for whose in people]
-    return tuple(spread_cases(own, limit) for own in (cases[0], *real))
-
-
-def _amid(cases: Sequence[CaseFiles], count: int) -> list[CaseFiles]:
-    """The middle one of each of `count` equal stretches: one slice of many is none at an end."""
-    if len(cases) <= count:
-        return list(cases)
-    return [cases[int((n + 0.5) * len(cases) / count)] for n in range(count)]
 
 
 def _shared(found: tuple[DataSet, DataSet, DataSet], lesion: Sequence[str] | None) -> Shared:
@@ -333,13 +308,16 @@ def measured(sides: Sides, lines: Sequence[Line], seed: int) -> dict[str, Any]:
     return {"lines": found, "exchange": exchange}
 
 
-def _facts(sets: Sets, side: int, sides: Sides) -> dict[str, Any]:
+def _facts(sets: Sets, side: int, whole: Line) -> dict[str, Any]:
     found, cases = sets.found[side], sets.cases[side]
+    of_training = int((whole.columns < len(sets.cases[1])).sum())  # they come first
+    compared = len(cases), of_training, len(whole.columns) - of_training
     return {
         "name": found.root.resolve().name,
         "layout": found.layout,
         "cases": len(found.cases),
         "cases_measured": len(cases),
+        "cases_compared": compared[side],
         "patients_measured": len({files.patient for files in cases}),
     }
 

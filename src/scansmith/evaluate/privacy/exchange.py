@@ -17,8 +17,10 @@ def exchange_tests(lines: Sequence[Line], seed: int) -> dict[str, Any]:
     """Are synthetic cases nearer to training patients, and are real ones, than chance allows?
 
     Patients with a lesion are exchanged for each other, and those without: were all who have one on
-    one side, the lines of lesions would have nobody to compare.
+    one side, the lines of lesions would have nobody to compare. Each line has as many cases of each
+    patient on both sides.
     """
+    lines = [line.even for line in lines]
     names = list(dict.fromkeys(name for line in lines for name in line.patients))
     taking_part = np.array([[name in line.patients for line in lines] for name in names])
     strata = np.unique(taking_part, axis=0, return_inverse=True)[1].ravel()

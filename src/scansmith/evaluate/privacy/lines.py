@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 
 from scansmith.evaluate.privacy import statistics
 from scansmith.evaluate.privacy.cases import Grid, Layout, Trace, hash_bits
+from scansmith.evaluate.privacy.equal import evened
 from scansmith.evaluate.privacy.neighbours import LEAST_DISTANCE, Nearness, flips, nearness
 from scansmith.evaluate.spread import generator
 
@@ -46,6 +47,7 @@ class Line:
         real: distances of `columns` to each other; a patient to itself is inf.
         to_synthetic: of each of `columns` to the nearest of `rows`.
         patients: names, each once; `trained` says on which side each is.
+        thinned: the same line of as many cases of each patient on both sides; None: it is so.
     """
 
     name: str
@@ -58,6 +60,12 @@ class Line:
     own: tuple[str, ...]
     patients: tuple[str, ...]
     trained: np.ndarray
+    thinned: Line | None = None
+
+    @property
+    def even(self) -> Line:
+        """Where the sides are compared: with more cases a patient is nearer to anything."""
+        return self.thinned or self
 
     def to_patients(self) -> np.ndarray:
         """Distance of each of `rows` to the nearest of each patient."""
@@ -126,6 +134,17 @@ class Pieces:
             [cases[n].fine[region][k] for n, k in found],
         )
 
+    def some(self, kept: np.ndarray) -> Pieces:
+        """Those that are kept, by bool (n,)."""
+        at = np.flatnonzero(kept).tolist()
+        return Pieces(
+            self.case[at],
+            self.number[at],
+            tuple(self.patients[n] for n in at),
+            [self.coarse[n] for n in at],
+            [self.fine[n] for n in at],
+        )
+
     def distances(
         self,
         other: Pieces,
@@ -150,25 +169,40 @@ class Pieces:
 
 
 def _aligned_line(name: str, sides: Sides, layout: Layout, advance: Advance) -> Line:
-    made, real = Pieces.of(sides.synthetic, name), Pieces.of(sides.real, name)
-    grid, total = layout.grid(name), len(made.case) + len(real.case)
-    across = made.distances(
-        real, grid, advance=lambda done: advance(done, total, f"neighbours, {name}")
-    )
-    among = real.distances(
-        real, grid, same=True,
-        advance=lambda done: advance(len(made.case) + done, total, f"neighbours, {name}"),
-    )  # fmt: skip
-    to_synthetic = across.to_reference()
-    return _line(
-        name,
-        sides,
-        (made.case, real.case),
-        (made.number, real.number),
-        across,
-        among.distances,
-        to_synthetic,
-    )
+    made, everything = Pieces.of(sides.synthetic, name), Pieces.of(sides.real, name)
+    grid = layout.grid(name)
+
+    def compared(kept: np.ndarray) -> Line:
+        real = everything.some(kept)
+        total = len(made.case) + len(real.case)
+        across = made.distances(
+            real, grid, advance=lambda done: advance(done, total, f"neighbours, {name}")
+        )
+        among = real.distances(
+            real, grid, same=True,
+            advance=lambda done: advance(len(made.case) + done, total, f"neighbours, {name}"),
+        )  # fmt: skip
+        cases, pieces = (made.case, real.case), (made.number, real.number)
+        to_synthetic = across.to_reference()
+        return _line(name, sides, cases, pieces, across, among.distances, to_synthetic)
+
+    return _with_even(compared, everything.case, sides)
+
+
+def _with_even(compared: Callable[[np.ndarray], Line], cases: np.ndarray, sides: Sides) -> Line:
+    """A line of all cases, and beside it one of as many of each patient on both sides.
+
+    It is compared anew: which pairs are aligned hangs on all that there are.
+
+    Args:
+        compared: from bool (n,), what is kept of the real things that are compared.
+        cases: the case of each of these.
+    """
+    people: tuple[dict[str, list[int]], ...] = ({}, {})
+    for case in np.unique(cases).tolist():
+        people[int(sides.trained[case])].setdefault(sides.real[case].patient, []).append(case)
+    line, kept = compared(np.ones(len(cases), bool)), np.isin(cases, evened(*people))
+    return line if kept.all() else replace(line, thinned=compared(kept))
 
 
 def _feature_line(sides: Sides) -> Line:
@@ -180,10 +214,16 @@ def _feature_line(sides: Sides) -> Line:
     real, made = ((x - mean)[:, varies] / sd[varies] for x in (real, made))
     across, among = (np.maximum(cdist(x, real), LEAST_DISTANCE) for x in (made, real))
     among[_same_patient(sides.real)] = np.inf
-    everything = Nearness(across, np.ones(across.shape, bool), {})
-    cases = np.arange(len(made)), np.arange(len(real))
-    only = np.zeros(len(made), int), np.zeros(len(real), int)
-    return _line("features", sides, cases, only, everything, among, across.min(axis=0))
+
+    def compared(kept: np.ndarray) -> Line:
+        here = across[:, kept]
+        cases = np.arange(len(made)), np.flatnonzero(kept)
+        only = np.zeros(len(made), int), np.zeros(kept.sum(), int)
+        everything = Nearness(here, np.ones(here.shape, bool), {})
+        within = among[np.ix_(kept, kept)]
+        return _line("features", sides, cases, only, everything, within, here.min(axis=0))
+
+    return _with_even(compared, np.arange(len(real)), sides)
 
 
 def _line(
@@ -202,14 +242,15 @@ def _line(
 def measure(
     line: Line, groups: int, tests: int, chance: dict[str, dict[str, float]], seed: int
 ) -> dict[str, Any]:
-    """Numbers of one line, for audit.json.
+    """Numbers of one line, for audit.json: copies among all cases, what compares the two sides with
+    as many cases of each patient on both.
 
     Args:
         groups: how many synthetic volumes (or independent slices) there are.
         tests: gaps that are looked at in all lines together.
         chance: "mean" and "sd" of "share" and "auc" among exchanged patients.
     """
-    to_patients, among, sd = line.to_patients(), line.among_patients(), chance["sd"]
+    to_patients, sd, even = line.to_patients(), chance["sd"], line.even
     trained, fewer = line.trained, int(min(line.trained.sum(), (~line.trained).sum()))
     rng = generator(seed, "audit", line.name)
     # Gaps of real lesions one by one, as those of synthetic ones are: a patient's nearest of
@@ -220,11 +261,12 @@ def measure(
         limit = usual = np.inf
     own = statistics.gaps(to_patients)
     near_train = trained[np.argmin(to_patients, axis=1)]
+    equally, among = even.to_patients(), even.among_patients()
     thinned = {
-        side: float(np.median(statistics.expected_nearest(to_patients[:, mask], fewer)))
+        side: float(np.median(statistics.expected_nearest(equally[:, mask], fewer)))
         for side, mask in (("train", trained), ("holdout", ~trained))
     }
-    rows = statistics.nearer_to_train(statistics.ranked(to_patients), trained)
+    rows = statistics.nearer_to_train(statistics.ranked(equally), trained)
     real_rows = statistics.nearer_to_train(statistics.ranked(among), trained)
     return {
         "cases": len(np.unique(line.rows)),
@@ -234,10 +276,10 @@ def measure(
         "nearer_to_train": statistics.share_with_interval(rows, sd["share"], groups),
         "holdout_nearer_to_train": _known_mean(real_rows[~trained]),
         "train_nearer_to_train": _known_mean(real_rows[trained]),
-        "membership": statistics.auc_with_interval(line.scores(), trained, rng),
+        "membership": statistics.auc_with_interval(even.scores(), trained, rng),
         "mean_of_chance": chance["mean"],
         "sd_of_chance": sd,
-        "authenticity": _authenticity(line) if fewer > 1 else {"synthetic": None, "holdout": None},
+        "authenticity": _authenticity(even) if fewer > 1 else {"synthetic": None, "holdout": None},
         "copies": {
             "gap_limit": limit,
             "train": int(((own > limit) & near_train).sum()),

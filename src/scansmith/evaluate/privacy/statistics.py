@@ -3,9 +3,10 @@
 Under the null hypothesis the synthetic cases do not depend on which real patients were trained on;
 then training and hold-out patients, divided by chance, can be exchanged. Every test here is one of
 exchanging them, patient by patient, with the synthetic cases as they are: exact for any sizes of
-the sets, any number of cases a patient, and any dependence between synthetic cases. Patients are
-exchanged for patients who take part in the same lines of evidence: so every line keeps its numbers
-of both kinds, and a lesion that is commoner on one side is no leaning.
+the sets and any dependence between synthetic cases. Numbers of cases a patient may differ between
+patients, but not between the sides, for with more cases a patient is nearer to anything: `equal`
+sees to that. Patients are exchanged for patients who take part in the same lines of evidence: so
+every line keeps its numbers of both kinds, and a lesion that is commoner on one side is no leaning.
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
-"""What an audit could not compare: modalities, and lesions that training patients have."""
+"""What an audit could not compare: modalities, lesions that training patients have, and cases of
+patients who have more than those of the other side.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from scansmith.evaluate.privacy.lines import LEAST, Line, Sides
 from scansmith.evaluate.view import Shared, lesion_indices, listed
@@ -24,6 +27,23 @@ def modalities_uncompared(names: Sequence[Sequence[str]], shared: Shared) -> lis
         f"The synthetic set has {', '.join(left)} besides, which not both real sets have (training "
         f"set: {', '.join(train)}; hold-out set: {', '.join(held_out)}): what of these was copied "
         "cannot be told. Give real sets that have all of its modalities."
+    ]
+
+
+def cases_uncompared(training: Mapping[str, Any], holdout: Mapping[str, Any]) -> list[str]:
+    """A sentence that is told where patients of one real set have more cases than of the other.
+
+    Args:
+        training, holdout: facts of the sets, as in audit.json.
+    """
+    left = [own["cases_measured"] - own["cases_compared"] for own in (training, holdout)]
+    if not any(left):
+        return []
+    return [
+        "Patients of the two real sets have unequal numbers of cases, and with more a patient is "
+        f"nearer to anything: {left[0]} of {training['cases_measured']} training cases and "
+        f"{left[1]} of {holdout['cases_measured']} hold-out cases were left out where the two are "
+        "compared. Copies were looked for among all."
     ]
 
 
