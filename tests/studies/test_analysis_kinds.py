@@ -16,7 +16,7 @@ from scansmith.studies.run import run_study
 from scansmith.studies.spec import Analysis, DataPart, Generator
 from scansmith.studies.sweep import points_of
 from scansmith.studies.tables import Slice
-from scansmith.studies.training_course import as_markdown, course
+from scansmith.studies.training_course import as_markdown, course, total
 from scansmith.studies.tumour_painting import insertions
 from scansmith.train.checkpoint import read_json
 from scansmith.workflow import prepare
@@ -371,6 +371,30 @@ def test_the_end_of_a_training_is_the_mean_of_its_last_tenth(tmp_path):
     assert "| ours | 4, 4 | 4, 4 |" in text
 
 
+def test_magans_total_is_its_weighted_l1_and_the_critics_loss(tmp_path):
+    """Fig. 12: 100 L1 + L_D. An L1 of 0.02 is logged as 2; with a critic's loss of 1.25, 3.25."""
+    losses = {"G.L_L1": 2.0, "G.L_adv": 9.0, "D.L_D": 1.25}
+    running = {"G.L_L1": 4.0, "G.L_adv": 9.0, "D.L_D": 1.0}
+    rows = [{"step": 10, **losses, "running": running}, {"step": 10, "note": "a word"}]
+    rows += [{"step": 20, **losses, "D.L_D": 2.25, "running": running}]
+    assert total(rows) == [(10, 3.25, 5.0), (20, 4.25, 5.0)]
+    log_of(tmp_path / "run", rows)
+    assert course(tmp_path / "run")["losses"]["total"] == 4.25  # of one row of two
+    assert total([row(1, 0.5, 3.0)]) == []
+    log_of(tmp_path / "other", [row(1, 0.5, 3.0)])
+    assert "total" not in course(tmp_path / "other")["losses"]
+
+
+def test_the_total_is_drawn_of_magan_alone(livers, tmp_path):
+    spec = analysis("training", "magan", LIVER, a=PAINTER)
+    found = run_study(spec, livers / "raw", tmp_path, seeds=(0,))
+    losses = found["found"]["all"]["a"][0]["losses"]
+    assert losses["total"] == pytest.approx(losses["G.L_L1"] + losses["D.L_D"])
+    assert (tmp_path / "a-total.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "results.md").read_text()
+    assert "[a-total.png](a-total.png): G.L_L1 + D.L_D, raw (pale) and running, of a." in page
+
+
 def test_a_training_that_logged_nothing_is_refused(tmp_path):
     log_of(tmp_path / "run", [{"step": 1, "note": "a word"}])
     with pytest.raises(RunError, match="no row of losses"):
@@ -383,3 +407,4 @@ def test_a_course_is_drawn(brains, tmp_path):
     assert found["found"]["all"]["a"][0]["steps"] == 1
     for name in ("curves", "accuracy", "evolution"):
         assert (tmp_path / f"a-{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / "a-total.png").exists()

@@ -168,12 +168,7 @@ class CourseOptions(Section):
 def training(job: Job) -> Told:
     """Losses, critics' accuracy and samples over the steps."""
     found = training_course.study(job.runs)
-    training_course.save_pictures(job.runs, job.out, job.options.row)
-    shown = {
-        f"{file_name(name)}-{what}.png": f"{words} of {name}"
-        for name in job.runs
-        for what, words in training_course.PICTURES.items()
-    }
+    shown = training_course.save_pictures(job.runs, job.out, job.options.row)
     return Told(found, training_course.as_markdown(found), {}, shown)
 
 
