@@ -191,6 +191,11 @@ def read_record(run: Path) -> dict[str, Any]:
     return read_json(run / "run.json")
 
 
+def seed_of(run: Path) -> int:
+    """The seed that a run was trained under. Raises RunError if it cannot be read."""
+    return int(read_record(run)["settings"]["train"]["seed"])
+
+
 def weights_hash(weights: dict[str, Tensor]) -> str:
     """Hash of names and bytes of all weights, 16 hexadecimal digits."""
     digest = hashlib.sha256()

@@ -794,3 +794,41 @@ def test_test_patients_without_what_decides_are_told_as_none(tmp_path, quiet):
     assert "| other | - | - | –, – |" in text
     save_plot(result, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 0
+
+
+def test_a_training_that_was_begun_with_other_settings_is_refused_before_others_are(
+    hearts, done, tmp_path
+):
+    """Neither is finished: a stopped generator of another width, a segmenter of other samples."""
+    spec = find_spec(str(hearts / "tiny.yaml"))
+    place = Place(spec, hearts / "raw", tmp_path / "out")
+    place.store()
+    begun = Place(spec, hearts / "raw", hearts / "out").run_of("gan", 0) / "run.json"
+    mine = place.run_of("gan", 0) / "run.json"
+    mine.parent.mkdir(parents=True)
+    record = json.loads(begun.read_text())
+    mine.write_text(json.dumps(record))
+    Downstream(place, 0).check()  # of these settings: it goes on
+    record["settings"]["method"]["base"] = 8
+    mine.write_text(json.dumps(record))
+    with pytest.raises(RunError, match=r"holds another run: settings.method.base was 8 and is now"):
+        Downstream(place, 0).check()
+    mine.unlink()
+    theirs = hearts / "out" / "segmenters" / "real-seed0" / "run.json"
+    segmenter = tmp_path / "out" / "segmenters" / "real-seed0" / "run.json"
+    segmenter.parent.mkdir(parents=True)
+    segmenter.write_text(theirs.read_text())
+    Downstream(place, 0).check()
+    other = place.spec.model_copy(update={"decided_by": ("left ventricle",)})
+    with pytest.raises(RunError, match=r"holds another run: samples.decided by"):
+        Downstream(Place(other, hearts / "raw", tmp_path / "out"), 0).check()
+
+
+def test_patients_are_refused_where_a_generator_has_patients_of_its_own(hearts, tmp_path):
+    spec = find_spec(str(hearts / "tiny.yaml"))
+    few = Generator(method="heart-gan", sets={**spec.generators["gan"].sets, "data.patients": 1})
+    place = Place(
+        spec.model_copy(update={"generators": {"gan": few}}), hearts / "raw", tmp_path / "out", 2
+    )
+    with pytest.raises(SettingsError, match=r"data\.patients: found in the settings of preparing"):
+        place.store()

@@ -9,7 +9,7 @@ from scansmith.data.phantom import write_phantoms
 from scansmith.scan import DataError
 from scansmith.studies import label_to_image
 from scansmith.studies.tables import Slice
-from scansmith.workflow import prepare
+from scansmith.workflow import prepare, train
 
 LIVER = ["data.size=64,64", "data.split=0.5,0,0.5", "data.min_tumour_pixels=4"]
 
@@ -47,6 +47,24 @@ def test_a_window_of_minus_one_to_one_is_drawn_from_black_to_white(livers, tmp_p
     np.testing.assert_array_equal(shown, np.uint8(255 * (first + 1) / 2))
     assert (shown[(first > -0.5) & (first < 0)] >= 63).all()  # above a quarter of the way
     assert label_to_image.study(store, {})["data_range"] == 2
+
+
+def test_a_run_that_learned_from_test_patients_is_refused(tmp_path):
+    write_phantoms(tmp_path / "raw", "heart", 4, 1, (32, 32, 8))
+    sets = ["data.size=32,32", "data.intensity=minmax", "data.split=0.5,0,0.5", "method.patch=4"]
+    stores = [
+        prepare(tmp_path / "raw", tmp_path / f"store{seed}", "heart-gan",
+                sets=[*sets, f"data.seed={seed}"], workers=1)
+        for seed in (0, 1)
+    ]  # fmt: skip
+    assert set(stores[0].names("train")) & set(stores[1].names("test"))
+    tiny = ["method.base=4", "method.patch=4", "train.steps=1"]
+    train("heart-gan", tmp_path / "store0", tmp_path / "run", sets=tiny)
+    runs = {"gan": [tmp_path / "run"]}
+    assert label_to_image.picture(stores[0], runs, 1).any()
+    for work in (label_to_image.study, label_to_image.picture):
+        with pytest.raises(DataError, match=r"run: learned from 1 test patient\(s\) of the study"):
+            work(stores[1], runs)
 
 
 def test_ssim_counts_from_the_codecs_least_value():

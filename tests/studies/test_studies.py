@@ -74,6 +74,23 @@ def test_differences_pair_scans_of_the_same_run():
     assert tumour_painting.differences(magan, elsewhere) is None
 
 
+def test_runs_of_one_seed_stand_beside_each_other(tmp_path):
+    def run(name, seed):
+        (tmp_path / name).mkdir()
+        record = {"settings": {"train": {"seed": seed}}}
+        (tmp_path / name / "run.json").write_text(json.dumps(record))
+        return tmp_path / name
+
+    runs = {"a": [run(f"a{n}", n) for n in (0, 1, 2)], "b": [run(f"b{n}", n) for n in (2, 1)]}
+    found = {"a": ["a0", "a1", "a2"], "b": ["b2", "b1"]}  # seed 0 of b failed
+    assert tumour_painting.of_one_seed(runs, found, "a", "b") == (["a1", "a2"], ["b1", "b2"])
+    # trained under one seed, or under other seeds: in their order
+    runs["b"] = [run("c", 7), run("d", 8)]
+    assert tumour_painting.of_one_seed(runs, found, "a", "b") == (found["a"], found["b"])
+    runs["b"] = [run("e", 1), run("f", 1)]
+    assert tumour_painting.of_one_seed(runs, found, "a", "b") == (found["a"], found["b"])
+
+
 def test_textures_are_of_large_tumours_alone_and_a_scan_counts_once():
     labels = np.zeros((40, 40), np.uint8)
     labels[5:35, 5:35] = LESION

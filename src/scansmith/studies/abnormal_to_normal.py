@@ -39,7 +39,7 @@ from scansmith.studies.feature_maps import feature_sheet, joint_tsne, save_map
 from scansmith.studies.healing import Ground, Slices, drawn, healer, mean_fill, unchanged, unit
 from scansmith.studies.named import named_folders
 from scansmith.studies.tables import cell, over_scans, save_study, table
-from scansmith.studies.tumour_painting import differences
+from scansmith.studies.tumour_painting import differences, of_one_seed
 from scansmith.workflow import load_run
 
 TABLES = {
@@ -91,10 +91,7 @@ def study(runs: dict[str, list[Path]], twins: Path | None = None) -> dict[str, A
         },
         "by scan": gathered,
         "better than": {
-            other: {
-                **(_paired(gathered[first], gathered[other], "abnormal") or {}),
-                **(_paired(gathered[first], gathered[other], "healthy") or {}),
-            }
+            other: _better(*of_one_seed(runs, gathered, first, other))
             for other in runs
             if other != first
         },
@@ -106,10 +103,12 @@ def _means(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return over_scans([f["abnormal"] for f in found]) | over_scans([f["healthy"] for f in found])
 
 
-def _paired(
-    first: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]], kind: str
-) -> dict[str, Any] | None:
-    return differences([f[kind] for f in first], [f[kind] for f in other])
+def _better(first: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of slices with a lesion and without; nothing of those that were not of the same scans."""
+    told: dict[str, Any] = {}
+    for kind in ("abnormal", "healthy"):
+        told |= differences([f[kind] for f in first], [f[kind] for f in other]) or {}
+    return told
 
 
 def trained(run: Path) -> tuple[AntGan, Path]:

@@ -37,7 +37,7 @@ from scansmith.studies import tumour_painting as tumours
 from scansmith.studies.cells import attempt, file_name
 from scansmith.studies.registration import Options, Shown, real_slices, synthetic_slices
 from scansmith.synthesize.make import synthesize
-from scansmith.workflow import SHOWN, read_record
+from scansmith.workflow import SHOWN, seed_of
 
 Rows = dict[str, dict[str, Any]]
 """Name -> measure -> mean and interval, as `tables.summary` has them."""
@@ -69,10 +69,7 @@ class Job:
     @property
     def by_seed(self) -> dict[str, dict[int, Path]]:
         """generator -> seed -> its run, as the runs themselves say: a seed that failed has none."""
-        return {
-            name: {read_record(run)["settings"]["train"]["seed"]: run for run in runs}
-            for name, runs in self.runs.items()
-        }
+        return {name: {seed_of(run): run for run in runs} for name, runs in self.runs.items()}
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from scansmith.studies.mixed import Favour, enhanced, mixed
 from scansmith.studies.place import Place
 from scansmith.studies.processes import each_seed, killed
 from scansmith.studies.spec import COPIES, LABEL_DICE, LABEL_MSE, Arm, Spec
+from scansmith.train.folder import begun_alike
 
 Tell = Callable[[str], None]
 
@@ -117,7 +118,15 @@ class Downstream:
             record = self.record(name)
         except ScansmithError:  # told when it is the arm's turn
             return False
-        return is_kept(self.cells, f"{name} seed{self.seed}", record)
+        if is_kept(self.cells, f"{name} seed{self.seed}", record):
+            return True
+        for begun in self._run_of(name).glob("**/run.json"):  # one, or one of each modality
+            begun_alike(begun.parent, {"samples": record})
+        return False
+
+    def _run_of(self, name: str) -> Path:
+        """The folder of an arm's segmenter."""
+        return self.place.out / "segmenters" / file_name(f"{name} seed{self.seed}")
 
     def score(self, name: str) -> Scores:
         """Dice of an arm's segmenter on every real test case."""
@@ -187,7 +196,7 @@ class Downstream:
                 augment=told.augmentation if arm.augment else False,
                 spacing_mm=self.opened.spacing_mm,
                 numbers=told.numbers,
-                run=self.place.out / "segmenters" / file_name(f"{name} seed{self.seed}"),
+                run=self._run_of(name),
                 record=self.record(name),
                 progress=progress,
             )
@@ -261,8 +270,7 @@ class Downstream:
         if arm.by in self.spec.generators:
             by = self.spec.generators[arm.by].model_dump(mode="json")
         elif arm.by in self.spec.sets:
-            by = self.spec.sets[arm.by].model_dump(mode="json")
-            by["content"] = set_store(self.place, arm.by).facts.fingerprint
+            by = {"content": set_store(self.place, arm.by).facts.fingerprint}
         copied = [list(self.spec.lesion), list(self.spec.organ)] if arm.by == COPIES else []
         return {
             "arm": arm.model_dump(mode="json"),

@@ -223,7 +223,7 @@ def _judged(
 
 def _run_of(place: Place[Spec], generator: str, seed: int) -> Path:
     """The run that the study's arms learned from; it is not trained here."""
-    if not place.run_of(generator, seed).with_suffix(".json").exists():
+    if not place.is_trained(generator, seed):
         raise RunError(
             f"{place.run_of(generator, seed)}: holds no finished run, expected the one that the "
             "study's arms learned from. Mend what kept it from being trained, and run the study "

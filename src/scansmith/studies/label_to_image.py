@@ -33,6 +33,7 @@ from scansmith.evaluate.features import case_features
 from scansmith.evaluate.spread import compare
 from scansmith.scan import Batch, DataError, Problem
 from scansmith.studies.command import command
+from scansmith.studies.counterparts import Maker
 from scansmith.studies.named import named_folders
 from scansmith.studies.tables import (
     Slice,
@@ -43,7 +44,6 @@ from scansmith.studies.tables import (
     slices_of,
     table,
 )
-from scansmith.workflow import load_run
 
 CONTROL = "class means + noise"
 
@@ -92,9 +92,14 @@ def class_means(training: Sequence[Slice], structures: int) -> Callable[[Slice],
     return fill
 
 
-def maker(run: Path) -> Callable[[Slice], np.ndarray]:
-    """A trained run as a function: slice -> what its label map becomes, network range."""
-    method = load_run(run).method
+def maker(name: str, run: Path, store: Store) -> Callable[[Slice], np.ndarray]:
+    """A trained run as a function: slice -> what its label map becomes, network range.
+
+    Raises:
+        DataError: it learned from patients whom the store tests on, or from other samples.
+    """
+    learners = sorted({store.cases[case].patient for case in store.names("train")})
+    method = Maker.of(name, run, store, learners).loaded.method
 
     def make(one: Slice) -> np.ndarray:
         image = torch.from_numpy(np.ascontiguousarray(one.image))[None, None]
@@ -157,7 +162,9 @@ def study(store: Store, runs: dict[str, list[Path]]) -> dict[str, Any]:
         )
     real_features = features(test, [one.image for one in test], window)
     makers = {CONTROL: [class_means(training, len(store.facts.structures))]}
-    makers |= {name: [maker(folder) for folder in folders] for name, folders in runs.items()}
+    makers |= {
+        name: [maker(name, folder, store) for folder in folders] for name, folders in runs.items()
+    }
     result: dict[str, Any] = {
         "store": store.facts.fingerprint,
         "data_range": window[1] - window[0],
@@ -236,7 +243,7 @@ def picture(store: Store, runs: dict[str, list[Path]], count: int = 8) -> np.nda
     low, high = network_range(store)
     test = labelled_slices(store, "test")
     chosen = [test[i] for i in np.linspace(0, len(test) - 1, min(count, len(test))).astype(int)]
-    makers = [maker(folders[0]) for folders in runs.values()]
+    makers = [maker(name, folders[0], store) for name, folders in runs.items()]
     structures = len(store.facts.structures)
     rows = []
     for one in chosen:

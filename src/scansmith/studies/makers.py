@@ -48,35 +48,48 @@ class Makers:
     def samples(self, by: str, wanted: int) -> Labelled:
         """So many synthetic samples or more, unless a further round brings none.
 
-        Those of a set on disk are shuffled: who takes the first of many would else take those whose
-        names come first, which may be of one centre, under every seed the same.
+        Each round is shuffled: who takes the first of many would else take those whose names come
+        first, which may be of a few patients or of one centre, under every seed the same.
         """
-        _, seen_as = told_apart(self.store.facts.structures)
         rounds, before = 1, None
         while True:
-            found = labelled(self.cases(by, rounds), seen_as)
+            found = self._shuffled(by, rounds)
             if len(found) >= wanted or len(found) == before:
-                return self._shuffled(found) if by in self.spec.sets else found
+                return found
             before = len(found)
             rounds = max(rounds + 1, -(-wanted * rounds // max(before, 1)))
 
     def cases(self, by: str, rounds: int) -> list[Case]:
-        """What the first rounds gave; those that were not asked for before are made now."""
+        """What the first rounds gave."""
+        return [case for made in self._made(by, rounds) for case in made]
+
+    def _made(self, by: str, rounds: int) -> Sequence[Sequence[Case]]:
+        """The first rounds; those that were not asked for before are made now."""
         made = self._rounds.setdefault(by, [])
         while len(made) < rounds:
             made.append(self._round(by, len(made)))
-        return [case for each in made[:rounds] for case in each]
+        return made[:rounds]
+
+    def _shuffled(self, by: str, rounds: int) -> Labelled:
+        """The samples of the first rounds, in an order of this seed, the same for every arm."""
+        _, seen_as = told_apart(self.store.facts.structures)
+        images, labels = [], []
+        for turn, cases in enumerate(self._made(by, rounds)):
+            found = labelled(cases, seen_as)
+            order = np.random.default_rng([self.seed, turn, len(found)]).permutation(len(found))
+            images += [found.images[n] for n in order]
+            labels += [found.labels[n] for n in order]
+        return Labelled(images, labels)
 
     def maker(self, generator: str) -> Maker:
         """A generator's run, refused if it was trained on other patients than this study's."""
         run = self.place.trained(generator, self.seed)
-        patients = sorted({case.patient for case in self.real})
-        return Maker.of(generator, run, self.store, patients)
+        return Maker.of(generator, run, self.store, sorted(self._learners))
 
-    def _shuffled(self, found: Labelled) -> Labelled:
-        """Samples in an order of this seed, the same for every arm."""
-        order = np.random.default_rng([self.seed, len(found)]).permutation(len(found))
-        return Labelled([found.images[n] for n in order], [found.labels[n] for n in order])
+    @property
+    def _learners(self) -> set[str]:
+        """Patients who may be learned from, those of whom no sample says what it shows included."""
+        return {self.store.cases[name].patient for name in self.store.names("train")}
 
     def _round(self, by: str, turn: int) -> Sequence[Case]:
         """Round 0, 1, ... of one maker."""
@@ -126,7 +139,7 @@ class Makers:
     def _unseen(self, learned: Collection[str]) -> list[str]:
         """A line if patients of the data set had a part in a set whom segmenters may not see."""
         there = {case.patient for case in self.store.cases.values()}
-        allowed = {case.patient for case in self.real}
+        allowed = self._learners
         others = sorted(there & set(learned) - allowed)
         if not others:
             return []

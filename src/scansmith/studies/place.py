@@ -13,7 +13,8 @@ from scansmith.scan import RunError, SettingsError
 from scansmith.studies.cells import file_name
 from scansmith.studies.spec import Spec, Study, words
 from scansmith.train.checkpoint import read_json, write_json
-from scansmith.workflow import Progress, prepare, train
+from scansmith.train.folder import begun_alike
+from scansmith.workflow import Progress, method_settings, prepare, train
 
 S = TypeVar("S", bound=Study, covariant=True)
 
@@ -51,7 +52,9 @@ class Place(Generic[S]):
             SettingsError: the study was given a data setting that its generators differ in.
         """
         differing = {key for name in self.spec.generators for key in self._data_of(name)}
-        if twice := sorted({word.partition("=")[0] for word in self.extra} & differing):
+        given = {word.partition("=")[0] for word in self.extra}
+        given |= {"data.patients"} if self.patients else set()
+        if twice := sorted(given & differing):
             raise SettingsError(
                 f"{', '.join(twice)}: found in the settings of preparing, but it is what the "
                 "study's generators differ in. Leave it out, or copy the study's file and change "
@@ -139,6 +142,14 @@ class Place(Generic[S]):
         """
         run, part = self.run_of(generator, seed), self.spec.generators[generator]
         if not _done(run).exists():
+            if (run / "run.json").exists():
+                settings = method_settings(
+                    part.method,
+                    preset=part.preset,
+                    sets=[*words(part.sets), f"train.seed={seed}"],
+                )
+                told = settings.model_dump(mode="json", exclude={"data"})  # the store has its own
+                begun_alike(run, {f"settings.{name}": own for name, own in told.items()})
             return False
         if read_json(_done(run)) != part.model_dump(mode="json"):
             raise RunError(

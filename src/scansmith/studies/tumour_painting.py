@@ -18,10 +18,10 @@ tumours, painted where they were, is set beside their own.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -46,7 +46,9 @@ from scansmith.studies.tables import (
     summary,
     table,
 )
-from scansmith.workflow import load_run
+from scansmith.workflow import load_run, seed_of
+
+T = TypeVar("T")
 
 MEASURES = ("psnr", "ssim", "mae", "bias", "sd_ratio")
 REGIONS = ("inside", "box", "slice raw", "slice composite")
@@ -229,12 +231,32 @@ def study(runs: dict[str, list[Path]], least_pixels: int = 8) -> dict[str, Any]:
         "painted": {name: over_scans(found) for name, found in gathered.items()},
         "by scan": gathered,
         "better than": {
-            other: differences(gathered[first], gathered[other]) for other in runs if other != first
+            other: differences(*of_one_seed(runs, gathered, first, other))
+            for other in runs
+            if other != first
         },
         "inserted": {name: spread(found) for name, found in inserted.items() if found},
         "texture": {name: over_scans(found) for name, found in large.items() if any(found)},
         "problems": [ground.problem for ground in tested.values() if ground.problem],
     }
+
+
+def of_one_seed(
+    runs: Mapping[str, Sequence[Path]], found: Mapping[str, Sequence[T]], first: str, other: str
+) -> tuple[list[T], list[T]]:
+    """What was found of two generators' runs, run beside run.
+
+    Those of one seed stand beside each other, so that one that failed shifts no other; where seeds
+    do not tell runs apart, they do so in their order.
+    """
+    mine, theirs = ([seed_of(run) for run in runs[name]] for name in (first, other))
+    shared = [seed for seed in mine if seed in theirs]
+    if not shared or len({*mine}) < len(mine) or len({*theirs}) < len(theirs):
+        return list(found[first]), list(found[other])
+    return (
+        [found[first][mine.index(seed)] for seed in shared],
+        [found[other][theirs.index(seed)] for seed in shared],
+    )
 
 
 def differences(

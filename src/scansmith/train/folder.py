@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -123,13 +124,7 @@ def open_run(
         checkpoint.write_json(path, new)
         return None
     old = checkpoint.read_json(path)
-    differences = compare(old, new)
-    if differences:
-        more = f" and {len(differences) - 8} more" if len(differences) > 8 else ""
-        raise RunError(
-            f"{run}: holds another run: {'; '.join(differences[:8])}{more}. Resume with the run's "
-            "own method, settings and data, or choose another folder."
-        )
+    _refuse_another(run, old, new)
     checkpoint.sweep(run)
     there = checkpoint.steps(run)
     if there and there[-1] > settings.steps:
@@ -143,6 +138,31 @@ def open_run(
     if old != new:
         checkpoint.write_json(path, new)
     return start
+
+
+def begun_alike(run: Path, told: Mapping[str, Any]) -> None:
+    """Refuse a run that was begun with other settings, before anything else is done.
+
+    Args:
+        told: parts of the record that a training would go on with, by dotted names.
+    Raises:
+        RunError: run.json has another value of any of them.
+    """
+    old = checkpoint.read_json(run / "run.json")
+    before = {
+        name: reduce(lambda part, key: part.get(key, {}), name.split("."), old) for name in told
+    }
+    _refuse_another(run, before, _plain(told))
+
+
+def _refuse_another(run: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    differences = compare(old, new)
+    if differences:
+        more = f" and {len(differences) - 8} more" if len(differences) > 8 else ""
+        raise RunError(
+            f"{run}: holds another run: {'; '.join(differences[:8])}{more}. Resume with the run's "
+            "own method, settings and data, or choose another folder."
+        )
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
