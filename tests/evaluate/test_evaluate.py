@@ -370,6 +370,12 @@ def test_sets_with_nothing_in_common_and_broken_cases_are_refused(
         "synthetic set, case_01",
         "synthetic set, case_03",
     ]
+    # of the real set too, one of whose cases the window would have been fitted to
+    with pytest.raises(DataError) as error:
+        evaluate(made, made, tmp_path / "out")
+    assert [p.where.split(" (")[0] for p in error.value.problems] == [
+        f"{side} set, case_0{n}" for side in ("real", "synthetic") for n in (1, 3)
+    ]
     assert not (tmp_path / "out").exists()
 
 
@@ -386,6 +392,10 @@ def test_settings_that_are_none_are_refused(real: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="is a file, expected a folder"):
         evaluate(tmp_path / "not looked at", real, tmp_path / "file")
+    with pytest.raises(SettingsError, match="file: is a file, expected a folder"):
+        evaluate(tmp_path / "not looked at", real, tmp_path / "file" / "deeper" / "still")
+    with pytest.raises(SettingsError, match="report: lies in the synthetic set"):
+        evaluate(tmp_path / "not looked at", real, real / "report")
     with pytest.raises(DataError, match="no such file"):
         evaluate(real, real, tmp_path / "out", features=tmp_path / "none.safetensors")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from scansmith.evaluate.view import (
 )
 from scansmith.evaluate.windows import Window, fit_window, in_own_ranges, voxel_sample
 from scansmith.io import read_scan
-from scansmith.io.atomic import write_bytes
+from scansmith.io.atomic import check_folder, write_bytes
 from scansmith.scan import CaseFiles, DataError, Problem, Scan, SettingsError
 
 Progress = Callable[[int, int, str], None]
@@ -49,8 +50,12 @@ def compare_sets(
     from scansmith.evaluate.report import write_report
 
     _check(options)
-    if out.exists() and not out.is_dir():  # said before the work, not after it
-        raise SettingsError(f"{out}: is a file, expected a folder. Choose another for the report.")
+    check_folder(out, "the report")
+    if out.resolve().is_relative_to(synthetic.resolve()):
+        raise SettingsError(
+            f"{out}: lies in the synthetic set, which is to be passed on, and a report shows real "
+            "patients. Choose a folder outside."
+        )
     network = None
     if options.features is not None:
         from scansmith.evaluate.feature_network import load_feature_network
@@ -164,16 +169,21 @@ def _sides(real: Path, synthetic: Path, options: Options) -> Sides:
 
 
 def _windows(sides: Sides, shared: Shared, options: Options) -> tuple[Window, ...]:
-    """Fitted to some real cases, evenly spread over the set; one file in memory at a time."""
+    """Fitted to some real cases, evenly spread over the set; one file in memory at a time.
+
+    A case that cannot be read is told with all others when all are looked at.
+    """
     samples: dict[str, list[np.ndarray]] = {m: [] for m in shared.modalities}
     needed = options.window is None
     for files in spread_cases(sides.real_cases, _WINDOW_CASES) if needed else ():
-        scan = read_scan(files_of(replace(files, labels=None), shared.modalities))
-        for name, image in zip(scan.modalities, scan.image, strict=True):
-            if name in samples:
-                samples[name].append(voxel_sample(image))
+        with suppress(DataError):
+            scan = read_scan(files_of(replace(files, labels=None), shared.modalities))
+            for name, image in zip(scan.modalities, scan.image, strict=True):
+                if name in samples:
+                    samples[name].append(voxel_sample(image))
+    nothing = [np.array([0.0, 1.0])]  # none could be read, so that no number comes of it
     return tuple(
-        fit_window(name, samples[name], options.window, options.data_range)
+        fit_window(name, samples[name] or nothing, options.window, options.data_range)
         for name in shared.modalities
     )
 

@@ -10,7 +10,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from scansmith.scan import RunError
+from scansmith.scan import RunError, SettingsError
+
+
+def check_folder(out: Path, what: str) -> None:
+    """Refuse what cannot become or is no folder that can be written to, before hours of work.
+
+    Args:
+        what: for which it is meant, as an error says it.
+    Raises:
+        SettingsError: it is a file or lies below one, or the folder that holds it is not writable.
+    """
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise SettingsError(f"{there}: is a file, expected a folder. Choose another for {what}.")
+    if not os.access(there, os.W_OK):
+        raise SettingsError(f"{there}: cannot be written to. Choose another folder for {what}.")
 
 
 def write_bytes(path: Path, content: bytes) -> Path:

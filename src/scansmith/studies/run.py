@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scansmith.io.atomic import write_bytes
-from scansmith.scan import SettingsError
+from scansmith.io.atomic import check_folder, write_bytes
 from scansmith.settings import check_model, leaves, load_settings
 from scansmith.studies.analyses import run_analysis
 from scansmith.studies.downstream import Downstream, Tell, run_cells
@@ -56,8 +55,7 @@ def run_study(
         RunError: the folder holds another study, or no cell at all could be finished; what it held
             stays as it is.
     """
-    if Path(out).exists() and not Path(out).is_dir():
-        raise SettingsError(f"{out}: is a file, expected a folder. Choose another for the study.")
+    check_folder(Path(out), "the study")
     spec = find_spec(study) if isinstance(study, str) else study
     if isinstance(spec, Analysis):
         there = Place(spec, Path(data), Path(out), patients, tuple(data_sets), watch)

@@ -33,7 +33,7 @@ from scansmith.evaluate.reader_study.statistics import (
     fleiss,
     holm,
 )
-from scansmith.io.atomic import write_bytes
+from scansmith.io.atomic import check_folder, write_bytes
 from scansmith.scan import SettingsError
 
 FORMAT = 1
@@ -57,8 +57,7 @@ def score_study(
     out = Path(out)
     if not answers:
         raise SettingsError("answers: no sheet given, expected one for each reader. Name them.")
-    if out.exists() and not out.is_dir():
-        raise SettingsError(f"{out}: is a file, expected a folder. Choose another for the score.")
+    check_folder(out, "the score")
     known = read_key(Path(key))
     sheets = read_sheets([Path(path) for path in answers], known)
     found = strict(_scored(known, sheets, seed))
