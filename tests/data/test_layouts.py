@@ -370,6 +370,13 @@ def test_the_users_names_and_patients_come_first(tmp_path: Path) -> None:
     assert found.cases[0].patient == "person 7"
 
 
+def test_label_files_of_too_many_values_are_told(tmp_path: Path) -> None:
+    _put(tmp_path, "images/a.nii.gz")
+    write_nifti(tmp_path / "labels" / "a.nii.gz", np.arange(300).reshape(10, 10, 3), AFFINE)
+    with pytest.raises(DataError, match="found 299 structures, expected at most 255"):
+        find_layout(tmp_path)
+
+
 def test_cases_that_patients_json_does_not_name_go_by_their_names(tmp_path: Path) -> None:
     _put(tmp_path, *(f"{side}/{case}.nii.gz" for side in ("images", "labels") for case in "abc"))
     _json(tmp_path / "patients.json", {"a": "ann", "b": "ann"})

@@ -28,6 +28,15 @@ def test_wide_codes_need_more_than_a_byte() -> None:
     assert table.decode(np.array([1])).dtype == np.int16
 
 
+def test_more_structures_than_a_byte_counts_are_refused() -> None:
+    most = {value: f"label {value}" for value in range(1, 256)}
+    table = LabelTable(most)
+    assert table.encode(np.array([0, 255])).tolist() == [0, 255]
+    assert LabelTable(most | {256: "label 255"}).encode(np.array([256])).tolist() == [255]
+    with pytest.raises(DataError, match="found 256 structures, expected at most 255"):
+        LabelTable(most | {256: "label 256"})
+
+
 def test_a_structure_is_found_under_its_synonyms() -> None:
     table = LabelTable({1: "Liver", 2: "liver_tumor"})
     assert table.index("tumour") == table.index("cancer") == table.index("liver tumor") == 2
