@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from scansmith.evaluate.statistics import body, lesions_of, volumes_mm3
-from scansmith.evaluate.view import AXES, View, oriented, share, slice_axis, view, with_slices
+from scansmith.evaluate.view import (
+    AXES,
+    View,
+    lesion_indices,
+    oriented,
+    share,
+    shared_labels,
+    slice_axis,
+    view,
+    with_slices,
+)
 from scansmith.io.nifti import write_nifti
 from scansmith.labels.table import LabelTable
 from scansmith.scan import CaseFiles, DataError, Scan
@@ -91,6 +101,41 @@ def test_the_lesion_can_be_named_and_falls_back_to_any_label() -> None:
     assert (found.lesion, found.lesion_by) == ((1, 2), "any label")
     with pytest.raises(DataError, match="no structure kidney"):
         share((("ct",), ("ct",)), both, ["kidney"])
+
+
+TWO = LabelTable({1: "lesion", 2: "tumour"})  # both go by "tumour", were they not together
+
+
+@pytest.mark.parametrize(
+    ("tables", "names", "values"),
+    [
+        ((TWO, TWO), ("lesion", "tumour"), ([0, 1, 2], [0, 1, 2])),
+        ((TWO, LabelTable({1: "Lesion"})), ("lesion",), ([0, 1, 0], [0, 1])),
+        ((LabelTable({1: "lesion"}), TWO), ("lesion",), ([0, 1], [0, 1, 0])),
+        ((TWO, LabelTable({1: "cancer"})), ("tumour",), ([0, 0, 1], [0, 1])),
+        ((LabelTable({1: "tumor"}), LabelTable({1: "lesion"})), ("tumour",), ([0, 1], [0, 1])),
+    ],
+)
+def test_two_lesions_of_one_set_are_not_taken_for_each_other(
+    tables: tuple[LabelTable, LabelTable],
+    names: tuple[str, ...],
+    values: tuple[list[int], list[int]],
+) -> None:
+    shared = share((("ct",), ("ct",)), tables, None)
+    assert shared.structures == ("background", *names)
+    for table, expected in zip(tables, values, strict=True):
+        assert shared_labels(np.array(table.values), shared, table).tolist() == expected
+
+
+def test_a_lesion_goes_by_its_plain_name_before_the_standard_one() -> None:
+    apart = LabelTable({1: "tumor", 2: "cancer"})
+    ct = ("ct",), ("ct",)
+    assert share(ct, (TWO, TWO), ["lesion"]).lesion == (1,)
+    assert share(ct, (TWO, TWO), ["tumor"]).lesion == (2,)  # no plain name: the standard one
+    assert share(ct, (apart, apart), ["Tumor"]).lesion == (1,)
+    with pytest.raises(DataError, match=r"no structure lesion in both sets. Choose among tumour"):
+        share(ct, (TWO, LabelTable({1: "cancer"})), ["lesion"])
+    assert lesion_indices(TWO.structures, ["lesion"]) == (1,)
 
 
 def _case(labels: np.ndarray) -> View:

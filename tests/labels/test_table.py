@@ -59,6 +59,8 @@ def test_two_names_with_one_synonym_stay_two_structures() -> None:
     table = LabelTable({1: "lesion", 2: "tumour", 3: "myo"})
     assert table.structures == ("background", "lesion", "tumour", "myocardium")
     assert (table.index("lesion"), table.index("tumour")) == (1, 2)
+    assert table.named_as(("myo",)) == ("background", "lesion", "tumour", "myo")
+    assert table.named_as(()) == table.structures
 
 
 def test_a_table_made_from_its_own_names_is_the_same() -> None:

@@ -14,7 +14,7 @@ import nibabel
 import numpy as np
 
 from scansmith.io import read_scan
-from scansmith.labels.table import LabelTable, standard_name
+from scansmith.labels.table import LabelTable, name_among
 from scansmith.scan import CaseFiles, DataError, Problem, Scan
 
 #: Patient axes of a prepared array (D, H, W), each from its first voxel to its last.
@@ -88,7 +88,9 @@ def share(
     if not both:
         found = f"the real set has {listed(modalities[0])}, the synthetic {listed(modalities[1])}"
         problems.append(Problem("modalities", "modality", found, "Compare sets of one modality"))
-    names = [table.structures[1:] for table in tables]
+    # Where one set has "lesion" and "tumour", the other's "lesion" is not its tumour.
+    told_apart = {*tables[0].structures, *tables[1].structures}
+    names = [table.named_as(told_apart)[1:] for table in tables]
     common = tuple(name for name in names[0] if name in names[1])
     if all(names) and not common:
         found = f"the real set labels {listed(names[0])}, the synthetic {listed(names[1])}"
@@ -99,7 +101,8 @@ def share(
             lone = [name for name in own if name not in kept]
             if lone:
                 notes.append(f"Only the {side} set has {what} {listed(lone)}: not compared.")
-    indices, chosen_by = _lesion(("background", *common), lesion, problems)
+    wanted = [name_among(told_apart, name) for name in lesion or ()]
+    indices, chosen_by = _lesion(("background", *common), wanted, problems)
     if problems:
         raise DataError(problems)
     if chosen_by == "any label" and len(indices) > 1:
@@ -165,16 +168,16 @@ def oriented(scan: Scan) -> Scan:
 
 def shared_labels(labels: np.ndarray, shared: Shared, table: LabelTable) -> np.ndarray:
     """Label values to indices of the shared structures; what is not shared becomes background."""
-    indices = np.array(
-        [shared.structures.index(n) if n in shared.structures else 0 for n in table.structures]
-    )
+    names = table.named_as(shared.structures)
+    indices = np.array([shared.structures.index(n) if n in shared.structures else 0 for n in names])
     return indices.astype(np.uint8)[table.encode(labels)]
 
 
 def lesion_indices(structures: Sequence[str], lesion: Sequence[str] | None) -> tuple[int, ...]:
     """Which structures of one set are the lesion, by the rule of `share`. Raises DataError."""
     problems: list[Problem] = []
-    found, _ = _lesion(tuple(structures), lesion, problems)
+    wanted = [name_among(structures, name) for name in lesion or ()]
+    found, _ = _lesion(tuple(structures), wanted, problems)
     if problems:
         raise DataError(problems)
     return found
@@ -196,10 +199,9 @@ def files_of(files: CaseFiles, modalities: Sequence[str]) -> CaseFiles:
 
 
 def _lesion(
-    structures: tuple[str, ...], lesion: Sequence[str] | None, problems: list[Problem]
+    structures: tuple[str, ...], wanted: Sequence[str], problems: list[Problem]
 ) -> tuple[tuple[int, ...], str]:
-    if lesion:
-        wanted = [standard_name(name) for name in lesion]
+    if wanted:
         missing = [name for name in wanted if name not in structures[1:]]
         if missing:
             found = f"no structure {listed(missing)} in both sets"

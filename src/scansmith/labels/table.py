@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,6 +41,11 @@ def standard_name(name: str) -> str:
     return _SYNONYMS.get(plain_name(name), plain_name(name))
 
 
+def name_among(structures: Collection[str], name: str) -> str:
+    """What a structure goes by among these: its plain name if they have it, else the standard."""
+    return plain_name(name) if plain_name(name) in structures else standard_name(name)
+
+
 @dataclass(frozen=True)
 class LabelTable:
     """Names of label values. `names[value]`; value 0 is always the background.
@@ -50,10 +55,12 @@ class LabelTable:
 
     Values under one name are one structure, which goes by the lowest of them; the others are its
     `aliases`, read but never written (MM-WHS has voxels of 421 beside the left atrium's 420).
+    `plain` are the K names as they were given, before synonyms were folded.
     """
 
     names: Mapping[int, str]
     aliases: Mapping[int, int] = field(init=False, default_factory=dict)
+    plain: tuple[str, ...] = field(init=False, default=(), compare=False)
 
     def __post_init__(self) -> None:
         lowest = {"background": 0}
@@ -74,6 +81,7 @@ class LabelTable:
         aliases = {v: lowest[n] for v, n in sorted(given.items()) if v and lowest[n] != v}
         object.__setattr__(self, "names", dict(sorted(names.items())))
         object.__setattr__(self, "aliases", aliases)
+        object.__setattr__(self, "plain", tuple(sorted(lowest, key=lowest.__getitem__)))
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -90,10 +98,14 @@ class LabelTable:
         """K names, in the order of `values`."""
         return tuple(self.names.values())
 
+    def named_as(self, names: Collection[str]) -> tuple[str, ...]:
+        """K names: each as it was given if `names` has it so, else that of `structures`."""
+        both = zip(self.plain, self.structures, strict=True)
+        return tuple(plain if plain in names else structure for plain, structure in both)
+
     def index(self, structure: str) -> int:
         """Index 0..K-1 of a structure by name. Raises DataError with the names there are."""
-        plain = plain_name(structure)
-        wanted = plain if plain in self.structures else standard_name(structure)
+        wanted = name_among(self.structures, structure)
         if wanted not in self.structures:
             raise DataError(
                 f"label table: no structure {structure!r} among {', '.join(self.structures)}. "
