@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,11 @@ def test_slices_are_those_that_were_scanned() -> None:
     assert slice_axis([(1, 5, 5)]) == slice_axis([(1, 1, 1.9)]) == slice_axis([]) == 0
     # By the median: one scan of three is another's.
     assert slice_axis([(1, 1, 5), (5, 1, 1), (1.2, 1, 4)]) == 2
+    # Single slices: all coronal, two coronal ones beside a volume, two that disagree.
+    inf = float("inf")
+    assert slice_axis([(1, inf, 1), (1, inf, 1)]) == 1
+    assert slice_axis([(1, inf, 1), (1, inf, 1), (1, 1, 5)]) == 1
+    assert slice_axis([(inf, 1, 1), (1, inf, 1)]) == 0
 
 
 def test_every_scan_is_seen_across_the_axis_that_the_real_set_was_scanned(tmp_path) -> None:
@@ -82,6 +89,24 @@ def test_every_scan_is_seen_across_the_axis_that_the_real_set_was_scanned(tmp_pa
     # A single slice has no other axis than its own.
     single = view(_scan(np.zeros((1, 2, 3, 1)), sagittal), shared, LIVER)
     assert single.image.shape == (1, 1, 3, 2)
+
+
+@pytest.mark.parametrize("across", [0, 1, 2])
+def test_a_single_slice_is_seen_across_its_own_axis(tmp_path, across: int) -> None:
+    shape = tuple(1 if axis == across else n for axis, n in enumerate((4, 3, 5)))  # D, H, W
+    spacing = tuple(2.0 if axis == across else 1.5 for axis in range(3))
+    affine = np.diag([-spacing[2], -spacing[1], spacing[0], 1.0])
+    image = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    files = CaseFiles("a", {"ct": tmp_path / "a.nii.gz"})
+    write_nifti(files.images["ct"], image.T, affine)
+    shared = with_slices(share((("ct",), ("ct",)), (LIVER, LIVER), None), [files])
+    assert shared.slices == across
+    # So it is, too, where the volumes of the set were scanned across another axis.
+    for slices in range(3):
+        found = view(_scan(image.T[None], affine), replace(shared, slices=slices), LIVER)
+        assert found.image.shape == (1, 1, *np.delete(shape, across))
+        assert found.axes == (AXES[across], *np.delete(AXES, across))
+        assert found.spacing_mm == (2.0, 1.5, 1.5)
 
 
 def test_all_that_stands_against_a_comparison_is_said_at_once() -> None:

@@ -123,13 +123,19 @@ def with_slices(shared: Shared, real: Sequence[CaseFiles]) -> Shared:
         with suppress(DataError):
             asked = files_of(replace(files, labels=None), shared.modalities[:1])
             scan = oriented(read_scan(asked))
-            if scan.image.shape[-1] > 1:
-                steps.append(scan.spacing_mm[::-1])
+            single = _only_slice(scan.image.shape[:0:-1])
+            step = list(scan.spacing_mm[::-1])
+            if single is not None:
+                step[single] = np.inf
+            steps.append(step)
     return replace(shared, slices=slice_axis(steps))
 
 
 def slice_axis(steps: Sequence[Sequence[float]]) -> int:
-    """Across which of `AXES` scans were taken whose steps along D, H, W are these, in mm."""
+    """Across which of `AXES` scans were taken whose steps along D, H, W are these, in mm.
+
+    The step from a single slice to the next, which there is not, is infinite.
+    """
     if not len(steps):
         return 0
     median = np.median(steps, axis=0)
@@ -137,12 +143,18 @@ def slice_axis(steps: Sequence[Sequence[float]]) -> int:
     return longest if median[longest] >= _THICK * max(np.delete(median, longest)) else 0
 
 
+def _only_slice(shape: tuple[int, ...]) -> int | None:
+    """The axis of D, H, W across which there is one slice alone; None in a volume."""
+    return list(shape).index(1) if 1 in shape else None
+
+
 def view(scan: Scan, shared: Shared, table: LabelTable) -> View:
     """An oriented scan (`oriented`) with what is shared, slices first."""
     image = np.stack([scan.image[scan.modalities.index(m)].T for m in shared.modalities])
     labels = None if scan.labels is None else shared_labels(scan.labels.T, shared, table)
     spacing = scan.spacing_mm[::-1]
-    first = shared.slices if image.shape[1] > 1 else 0  # a single slice has no other axis
+    single = _only_slice(image.shape[1:])
+    first = shared.slices if single is None else single
     order = [first, *(axis for axis in (0, 1, 2) if axis != first)]
     return View(
         scan.case,
