@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
-from scansmith.evaluate.view import View
+from scansmith.evaluate.view import AXES, View
 from scansmith.evaluate.windows import Window
 
 _WIDTH = 200
@@ -21,7 +22,7 @@ DIFFERENCE = 0.15
 
 @dataclass(frozen=True)
 class Picture:
-    """One slice of a case.
+    """One slice of a case, as it is looked at (`upright`).
 
     Attributes:
         images: (C, H, W), 0..1 within the windows.
@@ -47,10 +48,16 @@ def picture_of(
         np.clip((image[number] - w.low) / (w.high - w.low), 0, 1)
         for image, w in zip(case.image, windows, strict=True)
     ]
-    labels = None if case.labels is None else case.labels[number]
+    images = upright(np.stack(scaled).astype(np.float32), case.axes)
+    labels = None if case.labels is None else upright(case.labels[number], case.axes)
     step = case.spacing_mm[1], case.spacing_mm[2]
     place = (number + 1, case.image.shape[1])
-    return Picture(case.case, np.stack(scaled).astype(np.float32), labels, step, place)
+    return Picture(case.case, images, labels, step, place)
+
+
+def upright(image: np.ndarray, axes: Sequence[str]) -> np.ndarray:
+    """Slices (..., H, W) as they are looked at: head or front above."""
+    return image[..., ::-1, :] if axes[1] == AXES[0] else image
 
 
 def grey(picture: Picture, channel: int) -> str:

@@ -9,7 +9,7 @@ from scansmith.evaluate.privacy.audit import measured
 from scansmith.evaluate.privacy.cases import lay_out, trace
 from scansmith.evaluate.privacy.lines import Sides, lines_of
 from scansmith.evaluate.privacy.neighbours import flipped
-from scansmith.evaluate.view import Shared, View
+from scansmith.evaluate.view import AXES, Shared, View
 
 SHARED = Shared(("ct",), ("background",), (), "any label")
 PATIENTS = 5  # of each side; number 2 of the training patients is copied
@@ -74,6 +74,20 @@ def _error(first, second):
     """Mean difference where each picture has its own range of grey: that range does not count."""
     first, second = ((x - x.mean()) / x.std() / 4 for x in (first, second))
     return np.abs(first - second).mean()
+
+
+@pytest.mark.parametrize("first", [0, 1, 2], ids=["axial", "coronal", "sagittal"])
+def test_pairs_that_are_not_axial_are_shown_head_up(first, monkeypatch):
+    axes = (AXES[first], *(axis for axis in AXES if axis != AXES[first]))
+    image = np.broadcast_to(np.arange(12.0)[:, None], (1, 12, 12, 12))  # H, from its first voxel
+    case = View("c", "c", image, None, (1.0, 1.0, 1.0), axes)
+    layout = lay_out(SHARED, [case], [case])
+    row = {"line": "whole", "numbers": [0, 0, 0], "pieces": [0, 0, 0], "poses": [None, None]}
+    shown = []
+    monkeypatch.setattr(pairs, "strip", lambda *pictures: shown.extend(pictures) or b"PNG")
+    pairs.pair_pictures([row], lambda side, number: case, layout)
+    tops = [picture.images[0, 0].mean() > picture.images[0, -1].mean() for picture in shown]
+    assert tops == [first > 0] * 3
 
 
 def test_the_words_say_what_was_turned():

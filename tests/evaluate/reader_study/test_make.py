@@ -20,7 +20,6 @@ from scansmith.evaluate.reader_study.grid import (
     compare_sides,
     fit_greys,
     spread_slices,
-    upright,
 )
 from scansmith.evaluate.reader_study.make import make_study, reach
 from scansmith.evaluate.reader_study.options import StudyOptions
@@ -317,13 +316,6 @@ def test_slices_are_those_with_lesion_and_spread_over_it() -> None:
     assert spread_slices(bare, nothing, 1) == [5]
     assert spread_slices(bare, nothing, 2) == [3, 6]
     assert spread_slices(case, lesion, 7) == [2, 3, 4, 5, 6, 7]  # all that show it
-
-
-def test_slices_that_are_not_axial_are_shown_head_up() -> None:
-    image = np.arange(6).reshape(1, 1, 3, 2)
-    sagittal = (AXES[2], AXES[0], AXES[1])
-    np.testing.assert_array_equal(upright(image, sagittal)[0, 0, :, 0], [4, 2, 0])
-    np.testing.assert_array_equal(upright(image, AXES), image)
 
 
 def test_nobody_is_shown_on_both_sides(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from scansmith.evaluate.pictures import Picture, strip
+from scansmith.evaluate.pictures import Picture, strip, upright
 from scansmith.evaluate.privacy.cases import (
     Layout,
     inside_on,
@@ -100,7 +100,7 @@ def pair_pictures(
         middle = shape[0] // 2
         size = _step_mm(cases[0], pieces[0], layout, row["line"])
         pictures = [
-            _picture(case.case, image[:, middle], size)
+            _picture(case.case, upright(image[:, middle], cases[0].axes), size)
             for case, image in zip(cases, grids, strict=True)
         ]
         found[f"{number:02d}_{row['line']}.png"] = strip(pictures[0], pictures[1], pictures[2])

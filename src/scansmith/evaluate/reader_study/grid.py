@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scansmith.data.resample import centred, resample_image
-from scansmith.evaluate.view import AXES, View
+from scansmith.evaluate.view import View
 from scansmith.evaluate.windows import SOFT_TISSUE_HU, Window, fit_window
 from scansmith.scan import DataError, Problem
 
@@ -239,11 +239,6 @@ def spread_slices(case: View, lesion: np.ndarray, count: int) -> list[int]:
     # The middles of equal parts, so that the first and the last slice with a speck are not taken.
     places = (np.arange(count) + 0.5) * len(numbers) / count
     return [int(n) for n in numbers[places.astype(int)]]
-
-
-def upright(image: np.ndarray, axes: Sequence[str]) -> np.ndarray:
-    """Slices (..., H, W) as they are looked at: head or front above."""
-    return image[..., ::-1, :] if axes[1] == AXES[0] else image
 
 
 def _inside(grey: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ import scansmith
 from scansmith.data.layouts import DataSet
 from scansmith.evaluate.compare import strict
 from scansmith.evaluate.pairs import lesion_mask
+from scansmith.evaluate.pictures import upright
 from scansmith.evaluate.reader_study.answers import Key
 from scansmith.evaluate.reader_study.cases import SIDES, Chosen, Truth, choose, open_sets
 from scansmith.evaluate.reader_study.grid import (
@@ -34,7 +35,6 @@ from scansmith.evaluate.reader_study.grid import (
     fit_greys,
     greys_apart,
     spread_slices,
-    upright,
 )
 from scansmith.evaluate.reader_study.options import (
     StudyOptions,

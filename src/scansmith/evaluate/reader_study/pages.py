@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from scansmith.evaluate.pictures import encoded
-from scansmith.evaluate.reader_study.grid import Common, Greys, upright
+from scansmith.evaluate.pictures import encoded, upright
+from scansmith.evaluate.reader_study.grid import Common, Greys
 from scansmith.evaluate.reader_study.pictures import GAP, film, plain_png
 from scansmith.io.atomic import write_bytes
 
