@@ -10,6 +10,7 @@ import pytest
 
 from scansmith.data.layouts import DataSet, find_layout
 from scansmith.data.layouts_base import patient_of, standard_modality
+from scansmith.evaluate.view import lesion_indices
 from scansmith.io import read_scan
 from scansmith.io.nifti import write_nifti
 from scansmith.io.png import write_png
@@ -153,12 +154,45 @@ def test_nnunet_version_1(tmp_path: Path) -> None:
     assert found.table.structures == ("background", "liver", "tumour")
 
 
-def test_overlapping_regions_of_nnunet_name_only_what_is_certain(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("labels", "names", "lesion"),
+    [
+        (
+            {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "ET": [3]},
+            ("label 1 in whole tumor", "label 2 in tumor core in whole tumor", "enhancing"),
+            (1, 2, 3),
+        ),
+        (  # the inner region's name is no lesion's; the order of the regions says nothing
+            {"core": [2, 3], "background": 0, "whole tumor": [1, 2, 3], "enhancing": 3},
+            ("label 1 in whole tumor", "label 2 in core in whole tumor", "enhancing"),
+            (1, 2, 3),
+        ),
+        ({"liver": [1, 2], "cancer": [2]}, ("label 1 in liver", "tumour"), (2,)),
+    ],
+)
+def test_overlapping_regions_of_nnunet_name_only_what_is_certain(
+    tmp_path: Path, labels: dict, names: tuple[str, ...], lesion: tuple[int, ...]
+) -> None:
     _put(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz")
-    labels = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "ET": [3]}
     _json(tmp_path / "dataset.json", {"channel_names": {"0": "T1"}, "labels": labels})
-    names = find_layout(tmp_path).table.names
-    assert names == {0: "background", 1: "label 1", 2: "label 2", 3: "enhancing"}
+    found = find_layout(tmp_path).table
+    assert (found.values[1:], found.structures[1:]) == (tuple(range(1, len(names) + 1)), names)
+    assert lesion_indices(found.structures, None) == lesion
+
+
+def test_nnunets_ignore_label_is_no_structure(tmp_path: Path) -> None:
+    _put(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz")
+    labels = {"background": 0, "liver": 1, "ignore": 2}
+    _json(tmp_path / "dataset.json", {"channel_names": {"0": "CT"}, "labels": labels})
+    (problem,) = find_layout(tmp_path).problems
+    assert "label 2 is 'ignore': voxels that may be anything" in str(problem)
+    # What the text proposes is taken.
+    proposed = str(problem).partition("for example ")[2].partition(", and leave")[0]
+    assert proposed == '{"1": "liver", "2": "background"}'
+    (tmp_path / "labels.json").write_text(proposed)
+    found = find_layout(tmp_path)
+    _whole(found, "nnunet", ["a"], ("ct",))
+    assert found.table.encode(np.array([0, 1, 2])).tolist() == [0, 1, 0]
 
 
 def test_wrong_channels_of_nnunet_are_told(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ otherwise), and a line in `LAYOUTS`.
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -40,6 +41,8 @@ LAYOUTS: dict[str, Callable[[Path], Found | None]] = {
     "brats": find_brats,
     "pairs": find_pairs,
 }
+
+_IGNORE = "ignore"
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,20 @@ def _data_set(root: Path, layout: str, found: Found) -> DataSet:
         table = table_of_names(root / "labels.json", read_json(root / "labels.json"))
     if table is None:
         table = _table_from_files(layout, cases)
+    problems += _ignored(table)
     return DataSet(root, layout, tuple(cases), table, modalities, tuple(problems), tuple(unmatched))
+
+
+def _ignored(table: LabelTable) -> list[Problem]:
+    """nnU-Net's label for voxels that nobody looked at: neither a structure nor background."""
+    if _IGNORE not in table.structures:
+        return []
+    names = {str(v): "background" if n == _IGNORE else n for v, n in table.names.items() if v}
+    found = f"label {table.values[table.index(_IGNORE)]} is {_IGNORE!r}: voxels that may be "
+    found += "anything, where scansmith expects each to be a structure or background"
+    remedy = f"Say in labels.json what they count as, for example {json.dumps(names)}, and leave "
+    remedy += "out cases where that is wrong"
+    return [Problem("labels", "ignore", found, remedy)]
 
 
 def _incomplete(cases: list[CaseFiles], modalities: tuple[str, ...]) -> list[Problem]:

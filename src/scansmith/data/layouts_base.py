@@ -157,24 +157,27 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def table_of_names(path: Path, names: dict[str, Any]) -> LabelTable:
-    """A table from {"1": "liver"} or from nnU-Net's {"liver": 1}. Raises DataError."""
+    """A table from {"1": "liver"} or from nnU-Net's {"liver": 1}. Raises DataError.
+
+    nnU-Net's regions overlap: {"whole tumor": [1, 2], "enhancing": [2]}. A value that has no name
+    of its own goes by those that hold it, "label 1 in whole tumor", the smallest first.
+    """
     by_value: dict[int, str] = {}
-    regions: list[tuple[str, list]] = []
+    regions: list[tuple[str, list[int]]] = []
     try:
         for key, value in names.items():
-            if isinstance(value, list):
-                regions.append((key, value))
-            elif isinstance(value, str):
+            if isinstance(value, str):
                 by_value[int(key)] = value
+            elif isinstance(value, list) and len(value) != 1:
+                regions.append((key, [int(one) for one in value]))
             else:
-                by_value[int(value)] = str(key)
-        for name, values in regions:  # nnU-Net's regions overlap: only those of one value name it
-            for value in values:
-                single = len(values) == 1 or int(value) not in by_value
-                if single:
-                    by_value[int(value)] = name if len(values) == 1 else f"label {int(value)}"
+                by_value[int(value[0] if isinstance(value, list) else value)] = key
     except (TypeError, ValueError) as error:
         found = f"label names {names!r:.80} are not of the form value: name"
         remedy = 'Write them like {"0": "background", "1": "liver"}'
         raise DataError(Problem(path.name, "json", found, remedy)) from error
-    return LabelTable(by_value)
+    held: dict[int, str] = {}
+    for name, values in sorted(regions, key=lambda region: len(region[1])):
+        for value in values:
+            held[value] = f"{held.get(value, f'label {value}')} in {name}"
+    return LabelTable(held | by_value)
