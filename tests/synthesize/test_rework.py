@@ -11,6 +11,7 @@ from scansmith import workflow
 from scansmith.data.layouts import find_layout
 from scansmith.recipe import Codec
 from scansmith.scan import DataError, RunError, Scan, SettingsError
+from scansmith.synthesize import rework
 from scansmith.synthesize.rework import _as_type, _on_grid_of, _through, fit_to, heal, translate
 
 TINY = (
@@ -44,12 +45,30 @@ def test_a_healed_scan_is_the_scan_plus_the_change_on_its_own_grid(run, flair, t
         assert b"SYNTHETIC" in bytes(made.header["descrip"])
     assert healed.get_data_dtype() == before.get_data_dtype()
     difference = np.asarray(healed.dataobj, float) - np.asarray(before.dataobj)
-    assert np.abs(difference - np.asarray(change.dataobj)).max() <= 0.5  # whole numbers
+    np.testing.assert_array_equal(difference, change.dataobj)
     assert np.abs(difference).max() > 0
     said = json.loads((out / "heal.json").read_text())
     assert said["Synthetic"] is True
     assert said["method"] == "ant-gan"
     assert (out / "preview.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize(("kind", "change"), [(np.uint8, 200.4), (np.uint16, -300.0)])
+def test_the_change_is_that_of_the_written_scan_where_its_type_ends(
+    run, flair, tmp_path, monkeypatch, kind, change
+):
+    before = nib.load(flair)
+    values = np.clip(before.dataobj, 0, 250).astype(kind)
+    nib.save(nib.Nifti1Image(values, before.affine), tmp_path / "one.nii.gz")
+    monkeypatch.setattr(
+        rework, "_on_grid_of", lambda scan, *_, **__: np.full(scan.image.shape, change, np.float32)
+    )
+    out = heal(run, tmp_path / "one.nii.gz", tmp_path / "out", device="cpu")
+    healed, told = (
+        np.asarray(nib.load(out / f"one_{what}.nii.gz").dataobj) for what in ("healed", "change")
+    )
+    np.testing.assert_array_equal(told, healed.astype(float) - values)
+    assert len(np.unique(told)) > 2  # the type's end is nearer to some values than to others
 
 
 def test_a_run_of_cut_scans_wants_to_know_where_the_organ_is(parts, tmp_path):

@@ -62,7 +62,8 @@ def heal(
 
     Writes, on the scan's own grid, CASE_healed.nii.gz and CASE_change.nii.gz (healed - scan) for
     each modality, heal.json, and preview.png. The change is made at the run's resolution and added
-    to the scan, so that detail elsewhere stays as it was.
+    to the scan, so that detail elsewhere stays as it was; where the scan holds whole numbers, it is
+    rounded and limited as they are.
 
     Args:
         run: a run of a method that heals: ant-gan.
@@ -81,8 +82,9 @@ def heal(
     healed = _through(method, fitted, method.heal)
     change = _on_grid_of(found, fitted, healed, less=True)
     result = replace(found, image=_as_type(found.image + change, found.image.dtype))
+    written = np.subtract(result.image, found.image, dtype=np.float64).astype(np.float32)
     folder = _claimed(Path(out))
-    files = {"healed": result, "change": replace(found, image=change)}
+    files = {"healed": result, "change": replace(found, image=written)}
     _write(folder, files, method, {"task": "heal", "run": Path(run).resolve().name})
     _preview(folder, fitted.network, healed)
     return folder
