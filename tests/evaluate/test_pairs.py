@@ -48,6 +48,9 @@ def test_provenance_is_read_and_a_broken_row_is_refused(tmp_path: Path) -> None:
     path.write_text('{"case": "x"}\n[1, 2]\n')
     with pytest.raises(DataError, match="line 2 is not a row"):
         origins(tmp_path, cases)
+    path.write_bytes('{"case": "Schädel"}'.encode("latin-1"))
+    with pytest.raises(DataError, match=r"provenance.jsonl: is not UTF-8 .*byte 13.* Save it as"):
+        origins(tmp_path, cases)
 
 
 def test_a_case_that_its_layout_calls_otherwise_is_known_by_its_files(tmp_path: Path) -> None:

@@ -80,8 +80,15 @@ def _read(path: Path) -> tuple[dict[str, _Row], dict[str, _Row]]:
         return {}, {}
     if path.stat().st_size > _MOST_BYTES:
         raise DataError(f"{path.name}: larger than 64 MiB. It does not describe this data set.")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        found = f"is not UTF-8 text (byte {error.start})"
+        raise DataError(
+            Problem(path.name, "encoding", found, "Save it as UTF-8, or remove it")
+        ) from error
     by_name, by_file = dict[str, _Row](), dict[str, _Row]()
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:
@@ -92,8 +99,8 @@ def _read(path: Path) -> tuple[dict[str, _Row], dict[str, _Row]]:
             by_name[one.case] = one
             by_file |= dict.fromkeys(row.get("files", ()), one)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            text = f"line {number} is not a row of a provenance file ({error!r:.60})"
-            raise DataError(Problem(path.name, "json", text, "Correct or remove it")) from error
+            found = f"line {number} is not a row of a provenance file ({error!r:.60})"
+            raise DataError(Problem(path.name, "json", found, "Correct or remove it")) from error
     return by_name, by_file
 
 
