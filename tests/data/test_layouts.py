@@ -469,6 +469,20 @@ def test_a_folder_of_dicom_files_is_told_how_they_become_cases(
     assert f"DICOM files (ann/ct/{name})" in str(told.value)
 
 
+def test_images_of_other_kinds_are_named_with_what_to_do(tmp_path: Path) -> None:
+    for name in ("images/a.nrrd", "images/b.nrrd", "labels/a.MHA", "images/c.jpg", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(DataError, match="no layout fits") as told:
+        find_layout(tmp_path)
+    assert str(told.value).endswith(
+        ". It holds .nrrd files (images/a.nrrd), .jpg files (images/c.jpg), .mha files "
+        "(labels/a.MHA). Convert them to NIfTI (PNG for pictures)."
+    )
+    with pytest.raises(DataError, match=r"\.mha files \(a\.MHA\)\. Convert them"):
+        find_layout(tmp_path / "labels")
+
+
 def test_hidden_files_are_no_cases(tmp_path: Path) -> None:
     _put(tmp_path, "images/a.nii.gz", "labels/a.nii.gz")
     (tmp_path / "images" / "._a.nii.gz").write_bytes(b"macOS")

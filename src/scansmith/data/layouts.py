@@ -15,7 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scansmith.data.layouts_base import Found, folders_in, read_json, stem, table_of_names
+from scansmith.data.layouts_base import (
+    Found,
+    files_in,
+    folders_in,
+    levels,
+    read_json,
+    stem,
+    table_of_names,
+)
 from scansmith.data.layouts_bids import find_bids
 from scansmith.data.layouts_json import find_msd, find_nnunet
 from scansmith.data.layouts_names import (
@@ -43,6 +51,11 @@ LAYOUTS: dict[str, Callable[[Path], Found | None]] = {
 }
 
 _IGNORE = "ignore"
+# Endings of images that are not read, to be named where nothing else is found.
+_OTHER_KINDS = (
+    ".nrrd", ".nhdr", ".mha", ".mhd", ".img", ".mgz", ".mgh", ".mnc", ".npy", ".npz", ".h5",
+    ".hdf5", ".mat", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,8 @@ def find_layout(src: Path | str, layout: str | None = None) -> DataSet:
             f"It holds DICOM files ({slices}), whose series become cases of a data set one by one: "
             "scansmith data import-dicom SERIES_DIR --labels MASKS OUT. Then give OUT."
         )
+    elif others := _of_other_kinds(root):
+        remedy = f"It holds {others}. Convert them to NIfTI (PNG for pictures)."
     raise DataError(
         f"{root}: no layout fits, expected one of {', '.join([layout] if layout else LAYOUTS)}. "
         f"{remedy}"
@@ -112,6 +127,15 @@ def _dicom(root: Path) -> str:
         except OSError:  # one that may not be read tells nothing
             continue
     return ""
+
+
+def _of_other_kinds(root: Path) -> str:
+    """The first file of each kind of image that is not read, in a folder or below it."""
+    first: dict[str, str] = {}
+    folders = (folder for level in levels(root) for folder in level)
+    for path in (path for folder in folders for path in files_in(folder, _OTHER_KINDS)):
+        first.setdefault(path.suffix.lower(), path.relative_to(root).as_posix())
+    return ", ".join(f"{kind} files ({path})" for kind, path in first.items())
 
 
 def _data_set(root: Path, layout: str, found: Found) -> DataSet:
