@@ -408,6 +408,26 @@ def test_a_report_of_nothing_and_wrong_folders_are_refused(tmp_path):
     assert not (tmp_path / "report").exists()
 
 
+def test_a_report_replaces_no_page_of_a_part(tmp_path):
+    folder, out = tmp_path / "part", tmp_path / "link"
+    folder.mkdir()
+    out.symlink_to(folder)
+    for name in ("report.html", "metrics.json"):
+        (folder / name).write_text("of the part")
+    for parts, found in (
+        (Parts(evaluations=(folder,)), "is one of the parts"),
+        (Parts(audits=(tmp_path, folder)), "is one of the parts"),
+        (Parts(reader_study=folder), "is one of the parts"),
+        (Parts(tmp_path / "study"), r"holds an evaluation \(metrics.json\)"),
+    ):
+        refused = f"link: {found}, whose own pages .* expected .* Choose another --out"
+        with pytest.raises(SettingsError, match=refused):
+            write_report(parts, out)
+    assert {path.read_text() for path in folder.iterdir()} == {"of the part"}
+    with pytest.raises(DataError):  # its own folder is not refused: there is no study
+        write_report(Parts(folder), out)
+
+
 def test_pictures_that_are_not_of_these_numbers_are_not_shown(hearts, done, report, tmp_path):
     folder = tmp_path / "evaluate"
     shutil.copytree(hearts / "out" / "judged" / "gan-seed0" / "evaluate", folder)

@@ -58,7 +58,8 @@ def write_report(parts: Parts, out: Path | str) -> dict[str, Any]:
     Returns:
         What report.json holds.
     Raises:
-        SettingsError: no part is given, or `out` is a file.
+        SettingsError: no part is given, or `out` is a file, an evaluation's folder or another part
+            than the study.
         DataError: a folder does not hold what it should; all that do not are named.
     """
     from scansmith.studies.report.page import write_page
@@ -71,11 +72,28 @@ def write_report(parts: Parts, out: Path | str) -> dict[str, Any]:
         )
     if out.exists() and not out.is_dir():
         raise SettingsError(f"{out}: is a file, expected a folder. Choose another for the report.")
+    _refuse_part(parts, out)
     found, folders = gathered(parts)
     text = json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     write_bytes(out / "report.json", text.encode())
     write_page(out / "report.html", found, folders)
     return found
+
+
+def _refuse_part(parts: Parts, out: Path) -> None:
+    """An evaluation's page is called report.html too; in a study's folder it is the study's."""
+    place = out.resolve()
+    given = [*parts.evaluations, *parts.audits, *filter(None, [parts.reader_study])]
+    if place in [folder.resolve() for folder in given]:
+        what = "is one of the parts"
+    elif (out / "metrics.json").exists() and not (parts.study and place == parts.study.resolve()):
+        what = "holds an evaluation (metrics.json)"
+    else:
+        return
+    raise SettingsError(
+        f"{out}: {what}, whose own pages the report would replace, expected a folder of the "
+        "report's own. Choose another --out."
+    )
 
 
 def gathered(parts: Parts) -> tuple[dict[str, Any], dict[str, Path]]:
