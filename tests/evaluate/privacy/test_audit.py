@@ -248,6 +248,28 @@ def test_too_few_cases_are_inconclusive_and_it_says_how_many_would_do(folders, t
     assert page.count("data:image/png;base64,") == len(pictures)
 
 
+def test_an_audit_that_is_stopped_leaves_no_numbers_beside_pictures_of_others(
+    folders, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    audit(folders["fresh"], folders["train"], folders["holdout"], out)
+    before = {path.name: path.read_bytes() for path in out.rglob("*.*")}
+    module = import_module(audit_sets.__module__)
+    write_bytes = module.write_bytes
+
+    def stopped(path, content):
+        if path.name.startswith("02"):
+            raise KeyboardInterrupt
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(module, "write_bytes", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        audit(folders["copies"], folders["train"], folders["holdout"], out)
+    assert (out / "pairs" / "01_whole.png").read_bytes() != before["01_whole.png"]
+    assert (out / "pairs" / "02_whole.png").read_bytes() == before["02_whole.png"]
+    assert not (out / "audit.json").exists()
+
+
 def test_flipped_copies_are_a_leak_even_among_few(folders, tmp_path):
     found = audit(
         folders["copies"], folders["train"], folders["holdout"], tmp_path / "out", pictures=False

@@ -150,6 +150,7 @@ def _write(out: Path, found: dict[str, Any], sets: Sets, layout: Layout, options
     shown = {}
     if options.pictures:
         shown = pair_pictures(found["pairs"], partial(sets.read, layout.shared), layout)
+    (out / "audit.json").unlink(missing_ok=True)  # it comes last: where it is, all of it is whole
     for old in (out / "pairs").glob("[0-9][0-9]_*.png"):  # of an earlier audit: other pairs
         if old.name not in shown:
             old.unlink()
