@@ -11,7 +11,7 @@ reporting = typer.Typer()
 
 
 @reporting.command(
-    epilog="Example: [cyan]scansmith report --study study --audit audit --out report[/]"
+    epilog="Example: [cyan]scansmith report --study study --audit audit --out one-page[/]"
 )
 def report(
     out: Annotated[Path, typer.Option(metavar="DIR", help="where report.html and .json go")],

@@ -22,7 +22,7 @@ from scansmith.evaluate.cases import CaseMeasures, Plan
 from scansmith.evaluate.facts import Options
 from scansmith.evaluate.features import spread_slices
 from scansmith.evaluate.overlap import MEAN, dice
-from scansmith.evaluate.pictures import Picture
+from scansmith.evaluate.pictures import Picture, upright
 from scansmith.evaluate.segmentation import (
     Labelled,
     Segmenter,
@@ -72,6 +72,7 @@ class Slices:
 
     Attributes:
         numbers: of the slices, from 0, of `depth`.
+        axes: see `View`.
     """
 
     case: str
@@ -80,6 +81,7 @@ class Slices:
     labels: np.ndarray
     numbers: tuple[int, ...]
     depth: int
+    axes: tuple[str, ...]
 
 
 #: Set, and a slice twice: with its labels, and with what was found.
@@ -238,7 +240,13 @@ def _slices(case: View, patient: str, windows: Sequence[Window], grid: Grid) -> 
         channels.append(resample_image(scaled, axes, np.full(len(numbers), -1.0)))
     labels = resample_nearest(case.labels[numbers], axes)
     return Slices(
-        case.case, patient, np.stack(channels, 1), labels, tuple(numbers), len(case.labels)
+        case.case,
+        patient,
+        np.stack(channels, 1),
+        labels,
+        tuple(numbers),
+        len(case.labels),
+        case.axes,
     )
 
 
@@ -300,10 +308,10 @@ def _scored(
             lesions = np.isin(one.labels, lesion)
             telling = lesions if lesions.any() else one.labels > 0
             n = int(np.argmax(telling.sum(axis=(1, 2))))
-            image = (one.images[n] + 1) / 2
+            image = upright((one.images[n] + 1) / 2, one.axes)
             place = one.numbers[n] + 1, one.depth
             shown = [
-                Picture(one.case, image, labels, (1.0, 1.0), place)
+                Picture(one.case, image, upright(labels, one.axes), (1.0, 1.0), place)
                 for labels in (one.labels[n], found[n])
             ]
             examples.append((side, shown[0], shown[1]))

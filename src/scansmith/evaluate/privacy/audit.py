@@ -41,7 +41,7 @@ from scansmith.evaluate.view import (
     with_slices,
 )
 from scansmith.io import read_scan
-from scansmith.io.atomic import write_bytes
+from scansmith.io.atomic import check_folder, write_bytes
 from scansmith.labels.table import LabelTable
 from scansmith.scan import CaseFiles, DataError, Problem, SettingsError
 
@@ -86,8 +86,8 @@ def audit_sets(
     progress: Progress | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure, and write to `out` if it is given. See `scansmith.evaluate.audit`."""
-    if out is not None and out.exists() and not out.is_dir():
-        raise SettingsError(f"{out}: is a file, expected a folder. Choose another for the audit.")
+    if out is not None:
+        check_folder(out, "the audit")
     if out is not None and out.resolve().is_relative_to(synthetic.resolve()):
         raise SettingsError(
             f"{out}: lies in the synthetic set, which is to be passed on, and an audit shows real "
@@ -190,7 +190,8 @@ def _sets(roots: tuple[Path, Path, Path], options: Options) -> Sets:
 
 def _shared(found: tuple[DataSet, DataSet, DataSet], lesion: Sequence[str] | None) -> Shared:
     """What all three sets name. Labels are no must: without them there is no lesion to compare."""
-    names = [own.table.structures[1:] for own in found]
+    told_apart = {name for own in found for name in own.table.structures}
+    names = [own.table.named_as(told_apart)[1:] for own in found]
     common = [name for name in names[1] if name in names[0] and name in names[2]]
     table = LabelTable({0: "background", **dict(enumerate(common, 1))})
     held_out = set(found[2].modalities)

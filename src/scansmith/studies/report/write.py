@@ -23,7 +23,7 @@ from scansmith.evaluate.compare import RESEARCH_USE, strict
 from scansmith.evaluate.overlap import MEAN
 from scansmith.evaluate.protocol import protocol_id
 from scansmith.evaluate.spread import LEVEL, RESAMPLES
-from scansmith.io.atomic import write_bytes
+from scansmith.io.atomic import check_folder, write_bytes
 from scansmith.scan import SettingsError
 from scansmith.studies.downstream_report import LEAST_PATIENTS, MARGIN, Found, sd_over_seeds
 from scansmith.studies.report.convergence import convergence_of
@@ -70,8 +70,7 @@ def write_report(parts: Parts, out: Path | str) -> dict[str, Any]:
             "report: found no part, expected one at least: --study, --evaluate, --audit or "
             "--reader-study, each with a folder."
         )
-    if out.exists() and not out.is_dir():
-        raise SettingsError(f"{out}: is a file, expected a folder. Choose another for the report.")
+    check_folder(out, "the report")
     _refuse_part(parts, out)
     found, folders = gathered(parts)
     text = json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
