@@ -120,9 +120,12 @@ def _with_intervals(
     values = scores(*_joined(parts, names))
     rng = generator(seed, "classification")
     drawn: dict[str, list[float]] = {measure: [] for measure in MEASURES}
+    known: dict[tuple[int, ...], dict[str, float | None]] = {}  # few patients are drawn alike often
     for _ in range(_RESAMPLES if len(names) > 1 else 0):
-        again = [names[n] for n in rng.integers(len(names), size=len(names))]
-        for measure, value in scores(*_joined(parts, again)).items():
+        again = tuple(sorted(rng.integers(len(names), size=len(names)).tolist()))
+        if again not in known:
+            known[again] = scores(*_joined(parts, [names[n] for n in again]))
+        for measure, value in known[again].items():
             if value is not None:
                 drawn[measure].append(value)
     return {
