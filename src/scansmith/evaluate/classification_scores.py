@@ -10,13 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import (
-    accuracy_score,
-    f1_score,
-    precision_score,
-    recall_score,
-    roc_auc_score,
-)
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
 from scansmith.evaluate.lesion_rule import ABNORMAL, NORMAL
 from scansmith.evaluate.spread import generator
@@ -49,12 +43,14 @@ def scores(truth: np.ndarray, chance: np.ndarray) -> dict[str, float | None]:
             "and 1. Leave unclear slices out (`LesionRule.clear`)."
         )
     called = (chance >= THRESHOLD).astype(int)
-    none = {"zero_division": np.nan}
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        truth, called, average="binary", zero_division=np.nan
+    )
     found = {
         "accuracy": accuracy_score(truth, called),
-        "precision": precision_score(truth, called, **none),
-        "recall": recall_score(truth, called, **none),
-        "f1": f1_score(truth, called, **none),
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
         "auc": roc_auc_score(truth, chance) if len(set(truth.tolist())) == 2 else np.nan,
     }
     return {name: None if np.isnan(value) else float(value) for name, value in found.items()}
