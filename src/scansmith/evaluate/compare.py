@@ -43,6 +43,20 @@ _PICTURES = 6
 _WINDOW_CASES = 20
 
 
+def check_out(out: Path, synthetic: Path, what: str) -> None:
+    """Refuse a folder that cannot be written to, or lies in the set that is to be passed on.
+
+    Args:
+        what: shows real patients: report or audit.
+    """
+    check_folder(out, f"the {what}")
+    if out.resolve().is_relative_to(synthetic.resolve()):
+        raise SettingsError(
+            f"{out}: lies in the synthetic set, which is to be passed on, and the {what} shows "
+            "real patients. Choose a folder outside."
+        )
+
+
 def compare_sets(
     real: Path, synthetic: Path, out: Path, options: Options, progress: Progress | None
 ) -> dict[str, Any]:
@@ -50,12 +64,7 @@ def compare_sets(
     from scansmith.evaluate.report import write_report
 
     _check(options)
-    check_folder(out, "the report")
-    if out.resolve().is_relative_to(synthetic.resolve()):
-        raise SettingsError(
-            f"{out}: lies in the synthetic set, which is to be passed on, and a report shows real "
-            "patients. Choose a folder outside."
-        )
+    check_out(out, synthetic, "report")
     network = None
     if options.features is not None:
         from scansmith.evaluate.feature_network import load_feature_network

@@ -85,7 +85,7 @@ class Classifiers:
     def arms(self) -> list[str]:
         """What classifiers learn from; beside synthetic sets copies, if one lesion fits at all."""
         beside = list(self.synthetic)
-        if beside and any(True for _ in self._copying(0).pairs(*self.sides)):
+        if beside and next(self._copying(0).pairs(*self.sides), None):
             beside.insert(0, COPIES)
         return [REAL, *(f"{REAL} + {name}" for name in beside)]
 

@@ -129,7 +129,9 @@ def paired(
     counted = minus(*in_common(*sides, decided_by, silence=1.0))
     return {
         "above": summary_of(minus(rows, reference)),
-        "counting alarms": summary_of(counted)[MEAN],
+        "counting alarms": summary_of({name: {MEAN: row[MEAN]} for name, row in counted.items()})[
+            MEAN
+        ],
         "share": share(rows, reference, arm),
         "seeds": len(pairs),
         "failed": [n for n, pair in enumerate(zip(seeds, other, strict=True)) if not all(pair)],

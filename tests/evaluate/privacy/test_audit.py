@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from importlib import import_module
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -22,8 +23,8 @@ from scansmith.evaluate.privacy.neighbours import LEAST_DISTANCE
 from scansmith.evaluate.privacy.pairs import case_rows
 from scansmith.evaluate.privacy.uncompared import lesions_uncompared, modalities_uncompared
 from scansmith.evaluate.privacy.verdict import judge
-from scansmith.evaluate.view import Shared, View
-from scansmith.labels.table import KNOWN
+from scansmith.evaluate.view import Shared, View, shared_labels
+from scansmith.labels.table import KNOWN, LabelTable
 from scansmith.scan import DataError, Scan, SettingsError
 from scansmith.synthesize.make import synthesize
 from scansmith.workflow import prepare
@@ -526,3 +527,16 @@ def test_a_generator_that_remembers_its_patients_is_caught_and_a_hardly_trained_
     near = {row["case"]: row["train_case"] for row in found["cases"] if row["line"] == "whole"}
     assert near == {f"t00{n}": f"t00{n}" for n in range(3)}
     assert audited(30)["verdict"] == "inconclusive"
+
+
+def test_a_synthetic_lesion_is_not_held_against_a_tumour_that_real_sets_have_beside_it():
+    real = LabelTable({1: "lesion", 2: "tumour"})
+    sets = tuple(
+        SimpleNamespace(table=table, modalities=("ct",), cases=())
+        for table in (LabelTable({1: "lesion"}), real, real)
+    )
+    shared = import_module("scansmith.evaluate.privacy.audit")._shared(sets, None)
+    assert shared.structures == ("background", "lesion")
+    values = np.array([0, 1, 2], np.uint8)
+    assert shared_labels(values, shared, real).tolist() == [0, 1, 0]
+    assert shared_labels(values[:2], shared, sets[0].table).tolist() == [0, 1]

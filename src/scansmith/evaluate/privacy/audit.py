@@ -17,7 +17,7 @@ import numpy as np
 
 import scansmith
 from scansmith.data.layouts import DataSet, find_layout
-from scansmith.evaluate.compare import RESEARCH_USE, strict
+from scansmith.evaluate.compare import RESEARCH_USE, check_out, strict
 from scansmith.evaluate.privacy import lines as lines_of_evidence
 from scansmith.evaluate.privacy.cases import Layout, Trace, lay_out, trace
 from scansmith.evaluate.privacy.equal import thinned
@@ -41,7 +41,7 @@ from scansmith.evaluate.view import (
     with_slices,
 )
 from scansmith.io import read_scan
-from scansmith.io.atomic import check_folder, write_bytes
+from scansmith.io.atomic import write_bytes
 from scansmith.labels.table import LabelTable
 from scansmith.scan import CaseFiles, DataError, Problem, SettingsError
 
@@ -87,12 +87,7 @@ def audit_sets(
 ) -> dict[str, Any]:  # fmt: skip
     """Measure, and write to `out` if it is given. See `scansmith.evaluate.audit`."""
     if out is not None:
-        check_folder(out, "the audit")
-    if out is not None and out.resolve().is_relative_to(synthetic.resolve()):
-        raise SettingsError(
-            f"{out}: lies in the synthetic set, which is to be passed on, and an audit shows real "
-            "patients. Choose a folder outside."
-        )
+        check_out(out, synthetic, "audit")
     if options.limit is not None and options.limit < 1:
         raise SettingsError(
             f"limit: found {options.limit}, expected a number of cases of 1 or more. Raise it."
@@ -205,7 +200,8 @@ def _shared(found: tuple[DataSet, DataSet, DataSet], lesion: Sequence[str] | Non
         remedy = "Name structures alike in the labels.json beside each set, or leave it out"
         raise DataError(Problem("lesion", "structure", text, remedy))
     shared = share((modalities, found[0].modalities), (table, table), lesion)
-    return with_slices(shared, found[1].cases)
+    # A table of the common names alone would take "lesion" for "tumour", which a set has beside it.
+    return with_slices(replace(shared, structures=("background", *common)), found[1].cases)
 
 
 def _layout(sets: Sets, shared: Shared, options: Options) -> Layout:
