@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import nibabel as nib
 import numpy as np
@@ -235,6 +236,7 @@ def _fill_outside(image: np.ndarray, axes: Sequence[Axis], pad: np.ndarray) -> n
     return image
 
 
+@lru_cache(maxsize=64)
 def _weights(axis: Axis) -> sparse.csr_matrix:
     """(new, old) matrix of a linear kernel as wide as the coarser of the two steps.
 

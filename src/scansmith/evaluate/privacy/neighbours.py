@@ -154,28 +154,27 @@ def _aligned(
     template: np.ndarray, reference: np.ndarray, margin: Shift, start: np.ndarray
 ) -> tuple[float, Shift]:
     """Climb from a shift to the best one near it, in steps of two voxels, then of one."""
-    known: dict[tuple[int, ...], float] = {}
-    bound = np.array(margin)
+    known: dict[Shift, float] = {}
 
-    def at(shift: np.ndarray) -> float:
-        key = tuple(int(n) for n in shift)
-        if key not in known:
-            window = standardised(_window(reference, margin, (key[0], key[1], key[2]))[None])[0]
-            known[key] = float(template @ window)
-        return known[key]
+    def at(shift: Shift) -> float:
+        if shift not in known:
+            window = standardised(_window(reference, margin, shift)[None])[0]
+            known[shift] = float(template @ window)
+        return known[shift]
 
-    here = np.clip(start, -bound, bound)
-    steps = [axis for axis in range(3) if bound[axis]]
+    d, h, w = (max(-m, min(int(s), m)) for m, s in zip(margin, start, strict=True))
+    here = (d, h, w)
+    steps = [axis for axis in range(3) if margin[axis]]
     for size in (2, 1):
         moved = True
         while moved:
             moved = False
             for axis, sign in product(steps, (-1, 1)):
-                there = here.copy()
-                there[axis] += sign * size
-                if np.all(np.abs(there) <= bound) and at(there) > at(here):
-                    here, moved = there, True
-    return at(here), (int(here[0]), int(here[1]), int(here[2]))
+                d, h, w = (n + sign * size * (own == axis) for own, n in enumerate(here))
+                inside = all(-m <= n <= m for m, n in zip(margin, (d, h, w), strict=True))
+                if inside and at((d, h, w)) > at(here):
+                    here, moved = (d, h, w), True
+    return at(here), here
 
 
 def _likeliest(likeness: np.ndarray, most: int, backward: bool) -> np.ndarray:

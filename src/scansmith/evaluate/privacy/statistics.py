@@ -141,11 +141,15 @@ def auc_with_interval(
     et al. 2022, "Membership inference attacks from first principles", section III).
     """
     inside, outside = np.flatnonzero(member), np.flatnonzero(~member)
-    draws = []
-    for _ in range(_RESAMPLES):
-        drawn = np.concatenate([rng.choice(inside, len(inside)), rng.choice(outside, len(outside))])
-        draws.append(auc(scores[drawn], member[drawn]))
-    ends = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    both = np.arange(len(member)) < len(inside)
+    drawn = [
+        np.concatenate([rng.choice(inside, len(inside)), rng.choice(outside, len(outside))])
+        for _ in range(_RESAMPLES)
+    ]
+    ranks = rankdata(scores[np.stack(drawn)], axis=1)
+    ends = np.quantile(
+        [auc_of_ranks(row, both) for row in ranks], [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    )
     found = float((scores[inside] > np.quantile(scores[outside], 0.95)).mean())
     return {
         "auc": auc(scores, member),
