@@ -81,11 +81,11 @@ class Classifiers:
         names, _ = told_apart(self.store.facts.structures)
         return LesionRule.of(names, self.lesion or None, self.settings.data.min_pixels)
 
-    @property
+    @cached_property
     def arms(self) -> list[str]:
         """What classifiers learn from; beside synthetic sets copies, if one lesion fits at all."""
         beside = list(self.synthetic)
-        if beside and next(self._copying(0).pairs(*self.sides), None):
+        if beside and any(True for _ in self._copying(0).pairs(*self.sides)):
             beside.insert(0, COPIES)
         return [REAL, *(f"{REAL} + {name}" for name in beside)]
 
