@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from scansmith.evaluate.cases import CaseMeasures, Plan
 from scansmith.evaluate.facts import Options
 from scansmith.evaluate.faithfulness import Grid, _slices, faithfulness, grid_of, held_out, judged
 from scansmith.evaluate.segmentation import Segmenter
-from scansmith.evaluate.view import Shared, View
+from scansmith.evaluate.view import AXES, Shared, View
 from scansmith.evaluate.windows import Window
 from scansmith.scan import RunError
 
@@ -135,6 +136,26 @@ def test_the_numbers_of_a_known_segmenter_by_hand(
     assert disc["difference"]["value"] == pytest.approx(-0.3)
     assert disc["difference"]["interval"] == pytest.approx([-0.4, -0.2])
     assert disc["verdict"] == "differs"  # 0.5 is more than half of 0.8
+
+
+@pytest.mark.parametrize("head_up", [True, False])
+def test_examples_of_coronal_sets_are_shown_head_up_with_both_labels(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, head_up: bool
+) -> None:
+    monkeypatch.setattr(judging, "train_segmenter", lambda *_, **__: _bright())
+    axes = (AXES[1], AXES[0], AXES[2]) if head_up else AXES
+    real = []
+    for n in range(6):
+        image = np.full((1, 2, 24, 24), 3.0)
+        image[:, :, 2:6] = 7  # rows near the feet where rows go from feet to head
+        labels = (image[0] > 5).astype(np.uint8)
+        real.append(View(f"r{n}", f"r{n}", image, labels, (5.0, 1.0, 1.0), axes))
+    _, examples = _found(real, [replace(real[0], case="s0")], tmp_path)
+    rows = range(18, 22) if head_up else range(2, 6)
+    assert len(examples) == 3  # two held-out patients, one synthetic case
+    for _, labelled, found in examples:
+        for seen in (labelled.labels, found.labels, labelled.images[0] > 0.5):
+            assert np.flatnonzero(seen[:, 12]).tolist() == list(rows)
 
 
 def test_what_cannot_be_judged_says_why(tmp_path: Path) -> None:
