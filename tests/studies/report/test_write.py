@@ -310,7 +310,7 @@ def test_the_page_tells_how_often_each_arm_sees_a_real_sample(hearts, done, tmp_
     seen = {name: arm["exposure"] for name, arm in found["study"]["arms"].items()}
     assert seen == {"real": 1, "both": 1, "half": 2, "late": pytest.approx(0.2), "shown": 1}
     page = (tmp_path / "report" / "report.html").read_text()
-    assert page.count("<td>0.20 ×</td>") == 1
+    assert page.count("<td>0.20&nbsp;×</td>") == 1
     assert page.count("<small>and more by as much as fewer are in use: those that show") == 1
     assert "among arms that use all of them in one pool" in page
 
