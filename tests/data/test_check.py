@@ -88,6 +88,8 @@ BAD: dict[str, tuple[Damage, str]] = {
     "unknown value": (lambda image, labels: _rewrite(labels, lambda a: a * 3), "label-value"),
     "fractions as labels": (lambda image, labels: _rewrite(labels, _spoil(0.5)), "labels"),
     "constant image": (lambda image, labels: _rewrite(image, lambda a: a * 0 + 7), "constant"),
+    "CT as HU + 1024": (lambda image, labels: _rewrite(image, lambda a: a + 1024), "window"),
+    "air alone": (lambda image, labels: _rewrite(image, lambda a: a - 1000), "window"),
     "wrong channel": (
         lambda image, labels: image.rename(image.with_name("case_1_0001.nii.gz")),
         "channels",

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from scansmith.data.intensity import Statistics, fit_codec, fit_codecs, measure, merge
+from scansmith.data.intensity import Statistics, fit_codec, fit_codecs, measure, merge, unseen
 from scansmith.recipe import Intensity
-from scansmith.scan import DataError, SettingsError
+from scansmith.scan import DataError, Scan, SettingsError
 
 WINDOW = Intensity(kind="window", low=-160, high=240)
 
@@ -118,3 +120,23 @@ def test_an_image_without_foreground_has_no_codec():
 def test_an_empty_window_is_refused():
     with pytest.raises(SettingsError, match=r"window from 250\.0 to -200\.0"):
         fit_codec(Intensity(kind="window", low=250, high=-200), Statistics(0))
+
+
+@pytest.mark.parametrize(("visible", "told"), [(2, True), (3, False)])
+def test_what_is_labelled_is_not_to_lie_beyond_one_limit(visible, told):
+    """CT stored as HU + 1024. Of 200 labelled voxels 198 beyond are 99 %, 197 are not."""
+    image = np.full((1, 10, 10, 4), 1080.0, np.float32)
+    image[..., 2:] = 40  # what is not labelled does not count
+    image[0, 0, :visible, 0] = 40
+    labels = np.zeros((10, 10, 4), np.uint8)
+    labels[..., :2] = 1
+    scan = Scan("ct_1", image, np.eye(4), ("ct",), labels)
+    problems = unseen(scan, ("ct",), WINDOW)
+    assert [str(problem) for problem in problems] == [
+        "ct_1: what is labelled lies above 240 in ct, where the window ends, around "
+        "1080, and would be all alike. Store CT in Hounsfield units, or set limits in the data's "
+        "settings that fit."
+    ] * told
+    assert not unseen(scan, ("ct",), Intensity(kind="zscore"))
+    assert not unseen(scan, ("mr",), WINDOW)
+    assert not unseen(replace(scan, labels=None), ("ct",), WINDOW)

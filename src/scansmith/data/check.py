@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from scansmith.data.intensity import unseen
 from scansmith.data.layouts import DataSet, find_layout
 from scansmith.data.needs import same_images, unmet
 from scansmith.data.prepare_case import digest_of
@@ -93,7 +94,7 @@ def check(
         problems += [p for p in unmet(dataset, recipe) if (p.where, p.kind) not in told]
     cases: list[CaseFacts] = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        read = pool.map(partial(_look_at, dataset=dataset), dataset.cases)
+        read = pool.map(partial(_look_at, dataset=dataset, recipe=recipe), dataset.cases)
         for done, found in enumerate(read, start=1):
             cases += [found] if isinstance(found, CaseFacts) else []
             problems += found if isinstance(found, list) else []
@@ -107,11 +108,17 @@ def check(
     return Report(dataset, tuple(cases), tuple(problems))
 
 
-def _look_at(files: CaseFiles, dataset: DataSet) -> CaseFacts | list[Problem]:
+def _look_at(
+    files: CaseFiles, dataset: DataSet, recipe: Recipe | None
+) -> CaseFacts | list[Problem]:
     try:
         scan = read_scan(files, table=dataset.table)
     except DataError as error:
         return list(error.problems)
+    if recipe is not None:
+        seen_in = recipe.modalities or scan.modalities
+        if problems := unseen(scan, seen_in, recipe.intensity):
+            return problems
     values = tuple(values_of(scan.labels)) if scan.labels is not None else ()
     shape = scan.image.shape[1:]
     return CaseFacts(scan.case, scan.patient, shape, scan.spacing_mm, values, digest_of(scan))

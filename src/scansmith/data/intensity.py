@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from scansmith.recipe import Codec, Intensity
-from scansmith.scan import DataError, Problem, SettingsError
+from scansmith.scan import DataError, Problem, Scan, SettingsError
 
 #: Quantiles kept of a case, so that percentiles of a data set are right to 1/4096 in rank.
 _QUANTILES = np.linspace(0.0, 1.0, 4097)
 #: Values squared at once: a whole CT in float64 would take gigabytes in each process.
 _AT_ONCE = 1 << 22
+#: Share of a case's labelled voxels beyond one limit from which on nothing can be told in them.
+_BEYOND = 0.99
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,29 @@ def merge(parts: Iterable[Statistics], intensity: Intensity) -> Statistics:
         return whole
     top = _merged_percentile(known, intensity.percentile / 100)
     return Statistics(whole.count, whole.mean, whole.squares, whole.low, whole.high, top)
+
+
+def unseen(scan: Scan, modalities: Sequence[str], intensity: Intensity) -> list[Problem]:
+    """A problem for each modality in which a rule's limits make all that is labelled alike.
+
+    So it is with CT that is stored as HU + 1024, or before its slope and intercept were applied.
+    """
+    problems = []
+    for name, image in zip(scan.modalities, scan.image, strict=True):
+        values = image[scan.labels != 0] if scan.labels is not None else image[:0]
+        if name not in modalities or not values.size:
+            continue
+        above = intensity.high is not None and float(np.mean(values >= intensity.high)) >= _BEYOND
+        below = intensity.low is not None and float(np.mean(values <= intensity.low)) >= _BEYOND
+        if above or below:
+            limit = intensity.high if above else intensity.low
+            found = (
+                f"what is labelled lies {'above' if above else 'below'} {limit:g} in {name}, where "
+                f"the window ends, around {np.median(values):g}, and would be all alike"
+            )
+            remedy = "Store CT in Hounsfield units, or set limits in the data's settings that fit"
+            problems.append(Problem(scan.case, "window", found, remedy))
+    return problems
 
 
 def fit_codec(intensity: Intensity, statistics: Statistics, where: str = "intensity") -> Codec:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from scansmith.data.draws import count_pixels, qualifying
-from scansmith.data.intensity import Statistics, fit_codecs, measure
+from scansmith.data.intensity import Statistics, fit_codecs, measure, unseen
 from scansmith.data.regions import add_regions, region_names
 from scansmith.data.resample import (
     axis_codes,
@@ -101,6 +101,8 @@ def read_case(task: Task) -> Finding:
         return known
     try:
         scan = _read(task)
+        if problems := unseen(scan, task.modalities, task.recipe.intensity):
+            raise DataError(problems)
         digest = digest_of(scan)
         prepared = to_grid(scan, task)
         counts = count_pixels(prepared.labels, len(task.kept.values))
