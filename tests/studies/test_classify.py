@@ -126,6 +126,14 @@ def test_a_set_that_test_patients_had_a_part_in_is_refused_before_anything_is_tr
     assert not any((tmp_path / name / "classifiers").exists() for name in "abc")
 
 
+def test_slices_too_small_for_the_network_are_refused_before_they_are_made(root, tmp_path):
+    with pytest.raises(
+        SettingsError, match=r"numbers\.network: found alexnet for slices of 32 x 32 .* 63 a side"
+    ):
+        classify(root / "raw", tmp_path / "out", data_sets=DATA, sets=["numbers.network=alexnet"])
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_word_for_one_set_does_not_hide_what_another_tells(root, tmp_path):
     """Of a set whose generator is known it is looked at all the same."""
     theirs = shutil.copytree(root / "made", tmp_path / "theirs")

@@ -47,6 +47,23 @@ class ClassifierNumbers(Learning):
     learning_rate: float = number(1e-4, "Adam, at the start", gt=0)
 
 
+def check_network(network: str, size: Sequence[int], setting: str) -> None:
+    """Refuse slices that are too small for a network, before any of them is made.
+
+    Args:
+        size: H, W of the slices.
+        setting: what names the network.
+    Raises:
+        SettingsError: they are.
+    """
+    least = CLASSIFIERS[network].least
+    if min(size) < least:
+        raise SettingsError(
+            f"{setting}: found {network} for slices of {' x '.join(map(str, size))} pixels, "
+            f"expected {least} a side or more. Prepare larger ones, or choose another network."
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Judge:
     """A trained classifier."""

@@ -24,7 +24,12 @@ import numpy as np
 from scansmith.data.layouts import find_layout
 from scansmith.data.prepare import prepare
 from scansmith.data.store import Store
-from scansmith.evaluate.classification import ClassifierNumbers, balanced, train_classifier
+from scansmith.evaluate.classification import (
+    ClassifierNumbers,
+    balanced,
+    check_network,
+    train_classifier,
+)
 from scansmith.evaluate.classification_scores import scores_by_patient
 from scansmith.evaluate.confusion import gains, table_of
 from scansmith.evaluate.lesion_rule import ABNORMAL, NORMAL, UNCLEAR, LesionRule
@@ -272,6 +277,7 @@ def classify(
         tuple(Path(run) for run in runs),
         tuple(learned),
     )
+    check_network(one.asked.numbers.network, settings.data.size, "numbers.network")
     for name in one.synthetic:
         one.set_of(name)  # refused before anything is trained
     problems: list[str] = []

@@ -30,10 +30,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from scansmith.evaluate.classification import ClassifierNumbers
+from scansmith.evaluate.classification import ClassifierNumbers, check_network
 from scansmith.io.atomic import write_bytes
 from scansmith.methods.ant_gan import AntGan
-from scansmith.nets.classifier import CLASSIFIERS
 from scansmith.scan import SettingsError
 from scansmith.settings import Augmentation, Section, load_settings, number
 from scansmith.studies.cells import REFUSED, Scores, all_done, attempt
@@ -119,16 +118,9 @@ class Study:
             SettingsError: the slices are too small for a network.
             DataError: a fold has fewer slices than Table VII draws.
         """
-        size = self.folds.store.facts.size
         for question in questions:
             network = getattr(self.asked, question).network
-            least = CLASSIFIERS[network].least
-            if min(size) < least:
-                raise SettingsError(
-                    f"{question}.network: found {network} for slices of "
-                    f"{' x '.join(map(str, size))} pixels, expected {least} a side or more. "
-                    "Prepare larger ones, or choose another network."
-                )
+            check_network(network, self.folds.store.facts.size, f"{question}.network")
         for fold in self.folds:
             if "fakes" in questions:
                 Kinds(fold, "train").drawn(self.asked.slices, 0)
