@@ -134,8 +134,8 @@ def test_what_is_labelled_is_not_to_lie_beyond_one_limit(visible, told):
     problems = unseen(scan, ("ct",), WINDOW)
     assert [str(problem) for problem in problems] == [
         "ct_1: what is labelled lies above 240 in ct, where the window ends, around "
-        "1080, and would be all alike. Store CT in Hounsfield units, or set limits in the data's "
-        "settings that fit."
+        "1080, and would be all alike. Store CT in Hounsfield units; for others choose limits or "
+        "data.intensity to fit."
     ] * told
     assert not unseen(scan, ("ct",), Intensity(kind="zscore"))
     assert not unseen(scan, ("mr",), WINDOW)

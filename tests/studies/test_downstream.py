@@ -335,6 +335,7 @@ def test_every_structure_is_the_lesion_but_context_and_the_organ(tmp_path):
     write_phantoms(tmp_path / "raw", "brain", 4, 1, (12, 32, 32))
     sets = {"data.size": [32, 32], "data.organ": "context", "data.modality": ["flair"]}
     sets |= {"data.lesion": "oedema", "data.split": [0.5, 0, 0.5], "data.rim_mm": 4.0}
+    sets |= {"data.intensity": "zscore"}
     spec = Spec(
         data=DataPart(method="magan", sets={**sets, "data.min_tumour_pixels": 1}),
         arms={"real": Arm(), "copies": Arm(synthetic=1, by="copy-paste")},
@@ -587,6 +588,7 @@ def test_slices_without_lesion_count_where_an_organ_or_the_head_is_known(tmp_pat
     write_phantoms(tmp_path / "raw", "brain", 4, 1, (12, 32, 32))
     sets = {"data.size": [32, 32], "data.organ": "context", "data.modality": ["flair"]}
     sets |= {"data.lesion": "oedema", "data.split": [0.5, 0, 0.5], "data.rim_mm": 4.0}
+    sets |= {"data.intensity": "zscore"}
     generators = {"painter": Generator(method="magan", sets={"train.steps": 1, "method.base": 2})}
     spec = Spec(
         data=DataPart(method="magan", sets={**sets, "data.min_tumour_pixels": 1}),

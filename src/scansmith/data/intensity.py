@@ -126,7 +126,9 @@ def unseen(scan: Scan, modalities: Sequence[str], intensity: Intensity) -> list[
                 f"what is labelled lies {'above' if above else 'below'} {limit:g} in {name}, where "
                 f"the window ends, around {np.median(values):g}, and would be all alike"
             )
-            remedy = "Store CT in Hounsfield units, or set limits in the data's settings that fit"
+            remedy = (
+                "Store CT in Hounsfield units; for others choose limits or data.intensity to fit"
+            )
             problems.append(Problem(scan.case, "window", found, remedy))
     return problems
 
