@@ -113,11 +113,13 @@ def unseen(scan: Scan, modalities: Sequence[str], intensity: Intensity) -> list[
 
     So it is with CT that is stored as HU + 1024, or before its slope and intercept were applied.
     """
-    problems = []
+    if scan.labels is None or (intensity.low is None and intensity.high is None):
+        return []
+    labelled, problems = scan.labels != 0, []
     for name, image in zip(scan.modalities, scan.image, strict=True):
-        values = image[scan.labels != 0] if scan.labels is not None else image[:0]
-        if name not in modalities or not values.size:
+        if name not in modalities or not labelled.any():
             continue
+        values = image[labelled]
         above = intensity.high is not None and float(np.mean(values >= intensity.high)) >= _BEYOND
         below = intensity.low is not None and float(np.mean(values <= intensity.low)) >= _BEYOND
         if above or below:
