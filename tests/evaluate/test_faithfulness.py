@@ -134,8 +134,10 @@ def test_the_numbers_of_a_known_segmenter_by_hand(
     assert disc["synthetic"]["mean"] == pytest.approx(0.5)
     assert disc["synthetic"]["interval"] == pytest.approx([0.4, 0.6])  # one of them, twice
     assert disc["difference"]["value"] == pytest.approx(-0.3)
-    assert disc["difference"]["interval"] == pytest.approx([-0.4, -0.2])
-    assert disc["verdict"] == "differs"  # 0.5 is more than half of 0.8
+    # -0.4 to -0.2 by the bootstrap, which of two patients is 9.17 times too narrow; Dice ends at 1.
+    assert disc["difference"]["interval"] == pytest.approx([-1, -0.3 + 0.1 * 9.168], rel=1e-3)
+    assert disc["verdict"] is None
+    assert "few cases" in disc["reason"]
 
 
 @pytest.mark.parametrize("head_up", [True, False])

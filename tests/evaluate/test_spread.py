@@ -46,8 +46,11 @@ def test_the_difference_of_two_means_draws_the_patients_of_both() -> None:
     real = [0.0, 1.0, math.nan], ["a", "b", "c"]
     found = difference_of_patients(real, ([5.0, 5.0, 8.0], ["x", "x", "y"]), rng)
     assert found["value"] == pytest.approx(6 - 0.5)
-    # Draws of the real mean: 0, 0.5 or 1; of the synthetic: 5, 6 (18 of 3 values) or 8.
-    assert found["interval"] == [4.0, 8.0]
+    # Real mean 0 to 1, synthetic 5 to 8. Of 256 draws of four patients 14 have b and x alone, which
+    # is 5.5 % and gives 5 - 1, and 14 a and y alone, 8 - 0. Of two patients t is 12.706, not 1.960.
+    wide = 12.706 / 1.960 * math.sqrt(2)
+    expected = [5.5 - wide * (5.5 - 4), 5.5 + wide * (8 - 5.5)]
+    assert found["interval"] == pytest.approx(expected, rel=1e-3)
     alone = difference_of_patients(real, ([5.0], ["x"]), rng)
     assert (alone["value"], alone["interval"]) == (4.5, None)
     assert difference_of_patients(([], []), real, rng)["value"] is None
@@ -55,6 +58,7 @@ def test_the_difference_of_two_means_draws_the_patients_of_both() -> None:
 
 def test_who_is_in_both_sets_is_drawn_for_both_at_once() -> None:
     """Patients from .1 to .9, and .05 less in what was made from each: the loss is the same."""
+    wide = 12.706 / 1.960 * math.sqrt(2)  # of two patients
     rng = np.random.default_rng(0)
     names = [f"p{n}" for n in range(9)]
     real = [0.1 * (n + 1) for n in range(9)]
@@ -65,10 +69,13 @@ def test_who_is_in_both_sets_is_drawn_for_both_at_once() -> None:
     others = difference_of_patients((real, names), (made, [f"q{n}" for n in range(9)]), rng)
     assert others["value"] == pytest.approx(found["value"]) == pytest.approx(-0.05)
     half = 1.96 * math.sqrt(2 * (0.01 * 60 / 9) / 9)  # variance of 1..9 is 60 / 9
-    assert others["interval"] == pytest.approx([-0.05 - half, -0.05 + half], abs=0.03)
-    # one shared, others on one side: real a 0, b 1; synthetic b 3, c 4
+    half *= 2.306 / 1.960 * math.sqrt(9 / 8)  # t of nine patients
+    assert others["interval"] == pytest.approx([-0.05 - half, -0.05 + half], abs=0.04)
+    # one shared, others on one side: real a 0, b 1; synthetic b 3, c 4. Of 27 draws aaa and ccc lack
+    # a set; of the other 25 bbb, 4 %, gives the least, 2, and aac and acc, six, the most, 4
     some = difference_of_patients(([0.0, 1.0], ["a", "b"]), ([3.0, 4.0], ["b", "c"]), rng)
-    assert (some["value"], some["interval"]) == (3.0, [3.0, 3.0])  # each group has one patient
+    assert some["value"] == 3
+    assert some["interval"] == pytest.approx([3 - wide, 3 + wide], rel=1e-3)
 
 
 def _patients(mean: float, count: int, seed: int) -> dict[str, np.ndarray]:

@@ -335,7 +335,9 @@ def _summary(
             for side, values in zip(("real", "synthetic"), sides, strict=True)
         }
         rng = generator(seed, "faithfulness", "difference", name)
-        entry["difference"] = difference_of_patients(sides[0], sides[1], rng)
+        entry["difference"] = found = difference_of_patients(sides[0], sides[1], rng)
+        if found["interval"] is not None:  # no Dice is beyond 0 or 1
+            found["interval"] = np.clip(found["interval"], -1, 1).tolist()
         means = entry["real"]["mean"], entry["synthetic"]["mean"]
         result[name] = entry | judged(*means, entry["difference"]["interval"])
     return result

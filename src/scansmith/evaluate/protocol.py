@@ -39,7 +39,7 @@ VERSIONS = {
     **dict.fromkeys(("psnr", "ssim", "ms_ssim", "mae", "mse", "mi", "nmi", "bias", "sd_ratio"), 1),
     **dict.fromkeys(("frechet", "kernel", "wasserstein", "kolmogorov_smirnov"), 1),
     **dict.fromkeys(neighbours.MEASURES, 1),
-    "faithfulness": 2,
+    "faithfulness": 3,
     "dice": 2,
 }
 _SSIM = {

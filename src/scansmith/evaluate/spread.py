@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm as normal
+from scipy.stats import t as student
 
 #: patient -> samples (n, d)
 Groups = Mapping[str, np.ndarray]
@@ -66,11 +68,14 @@ def difference_of_patients(
 
     Who is in both sets, because synthetic cases were made from these patients' own, is drawn for
     both at once: a patient who is hard to segment is so in both as a rule, and that cancels out.
+    Draws without anybody of a set do not count. (Patients of one set, of the other and of both are
+    not drawn each among themselves: of a group of one nothing would vary.)
 
     Args:
         real, synthetic: values, and the patient of each; what is not finite is left out.
     Returns:
-        value, interval; null with a `reason` where there is none.
+        value, interval, which is `widened` for the few patients of the smaller set; null with a
+        `reason` where there is none.
     """
     sides = []
     for values, patients in (real, synthetic):
@@ -78,18 +83,30 @@ def difference_of_patients(
         if not finite:
             return {"value": None, "interval": None, "reason": "one of the sets has no value"}
         sides.append(_sums(finite))
-    groups: dict[tuple[bool, ...], list[np.ndarray]] = {}  # of real, of synthetic, of both
-    for name in sorted({*sides[0], *sides[1]}):
-        row = np.concatenate([side.get(name, np.zeros(2)) for side in sides])
-        groups.setdefault((name in sides[0], name in sides[1]), []).append(row)
-    found: dict[str, Any] = {
-        "value": float(_gap(sum(np.sum(rows, axis=0) for rows in groups.values()))),
-        "interval": None,
-    }
+    names = sorted({*sides[0], *sides[1]})
+    rows = np.stack(
+        [np.concatenate([side.get(name, np.zeros(2)) for side in sides]) for name in names]
+    )
+    found: dict[str, Any] = {"value": float(_gap(rows.sum(0))), "interval": None}
     if min(map(len, sides)) < 2:
         return {**found, "reason": "one patient has no spread between patients"}
-    draws = sum(_redrawn_sums(np.stack(rows), rng, resamples) for rows in groups.values())
-    return {**found, "interval": quantiles(_gap(draws))}
+    draws = _redrawn_sums(rows, rng, resamples)
+    ends = np.array(quantiles(_gap(draws[(draws[:, [1, 3]] > 0).all(axis=1)])))
+    wider = found["value"] + widened(min(map(len, sides))) * (ends - found["value"])
+    return {**found, "interval": wider.tolist()}
+
+
+def widened(patients: int) -> float:
+    """How much too narrow a bootstrap interval of so few is, beside Student's t: 9.2 times with
+    two, 1.4 with six, 1.07 with thirty.
+
+    Source:
+        Hesterberg 2015, "What teachers should know about the bootstrap", The American
+        Statistician 69(4): narrowness bias, sqrt(n / (n - 1)), and t in place of normal quantiles.
+    """
+    rank = (1 + LEVEL) / 2
+    narrow = np.sqrt(patients / (patients - 1))
+    return float(student.ppf(rank, patients - 1) / normal.ppf(rank) * narrow)
 
 
 def _gap(sums: Any) -> np.ndarray:
