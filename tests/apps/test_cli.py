@@ -196,6 +196,18 @@ def test_check_as_json_is_json_and_nothing_else(say, hearts):
     assert (found["layout"], found["cases"], found["problems"]) == ("mmwhs", 3, [])
 
 
+def test_check_takes_the_settings_that_prepare_will_be_given(say, hearts):
+    asked = ("data", "check", hearts / "ph", "--method", "heart-gan", "--json")
+    assert say(*asked)[0] == 0
+    code, out, _ = say(*asked, "--set", "data.window_high=-300")
+    assert code == 2
+    assert {problem["kind"] for problem in json.loads(out)["problems"]} == {"window"}
+    assert say(*asked, "--set", "data.window_high=-300", "--set", "data.intensity=minmax")[0] == 0
+    code, _, err = say("data", "check", hearts / "ph", "--set", "data.intensity=minmax")
+    assert code != 0
+    assert "Give --method" in err
+
+
 def test_check_lists_problems_by_case_and_exits_with_2(say, hearts, tmp_path):
     broken = tmp_path / "ph"
     broken.mkdir()

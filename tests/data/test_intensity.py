@@ -131,12 +131,13 @@ def test_what_is_labelled_is_not_to_lie_beyond_one_limit(visible, told):
     labels = np.zeros((10, 10, 4), np.uint8)
     labels[..., :2] = 1
     scan = Scan("ct_1", image, np.eye(4), ("ct",), labels)
-    problems = unseen(scan, ("ct",), WINDOW)
+    problems = unseen(scan, ("ct",), {0, 1, 2}, WINDOW)
     assert [str(problem) for problem in problems] == [
         "ct_1: what is labelled lies above 240 in ct, where the window ends, around "
         "1080, and would be all alike. Store CT in Hounsfield units; for others choose limits or "
         "data.intensity to fit."
     ] * told
-    assert not unseen(scan, ("ct",), Intensity(kind="zscore"))
-    assert not unseen(scan, ("mr",), WINDOW)
-    assert not unseen(replace(scan, labels=None), ("ct",), WINDOW)
+    assert not unseen(scan, ("ct",), {0, 1, 2}, Intensity(kind="zscore"))
+    assert not unseen(scan, ("ct",), {0, 2}, WINDOW)  # what is not kept does not count
+    assert not unseen(scan, ("mr",), {0, 1, 2}, WINDOW)
+    assert not unseen(replace(scan, labels=None), ("ct",), {0, 1, 2}, WINDOW)

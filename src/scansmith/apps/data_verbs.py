@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 from scansmith.apps.options import Cases, Config, Organ, Preset, Seed, Sets, grid_of, name_of
 from scansmith.apps.progress import shown
-from scansmith.scan import DataError
+from scansmith.scan import DataError, SettingsError
 
 data = typer.Typer(no_args_is_help=True, help="Phantoms, checks, preparation and DICOM import.")
 
@@ -44,15 +45,25 @@ def check(
     method: Annotated[
         str | None, typer.Option(metavar="METHOD", help="check what this method needs, too")
     ] = None,
+    preset: Preset = "cpu",
+    config: Config = None,
+    sets: Sets = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="for machines, on standard output")
     ] = False,
 ) -> None:
-    """Say what a data set holds and list every problem by case. Exit code 2 if there is any."""
+    """Say what a data set holds and list every problem by case. Exit code 2 if there is any.
+
+    Preset and settings are the method's, as `prepare` takes them.
+    """
     from scansmith.apps.tables import print_report
     from scansmith.data.check import check as check_data
 
-    recipe = None if method is None else _recipe(method)
+    if method is None and (config or sets):
+        raise SettingsError(
+            "data check: found settings, expected the method that they are of. Give --method."
+        )
+    recipe = None if method is None else _recipe(method, preset, config, sets or ())
     try:
         with shown("check") as progress:
             report = check_data(src, recipe, progress)
@@ -139,8 +150,9 @@ def import_dicom(
     typer.echo(f"case in {import_series(series, labels, out, names)}")
 
 
-def _recipe(method: str) -> Any:
+def _recipe(method: str, preset: str, config: Path | None, sets: Sequence[str]) -> Any:
     from scansmith.methods import find_method
     from scansmith.workflow import method_settings
 
-    return find_method(method).recipe(method_settings(method, preset="cpu"))
+    settings = method_settings(method, preset=preset, config=config, sets=sets)
+    return find_method(method).recipe(settings)

@@ -15,6 +15,7 @@ from scansmith.data.layouts import DataSet, find_layout
 from scansmith.data.needs import same_images, unmet
 from scansmith.data.prepare_case import digest_of
 from scansmith.io.scans import read_scan, values_of
+from scansmith.labels.table import standard_name
 from scansmith.recipe import Recipe
 from scansmith.scan import CaseFiles, DataError, Problem
 
@@ -116,8 +117,10 @@ def _look_at(
     except DataError as error:
         return list(error.problems)
     if recipe is not None:
+        named = {standard_name(name) for name in recipe.structures} or {*dataset.table.structures}
+        kept = dataset.table.keep(tuple(named.intersection(dataset.table.structures)))
         seen_in = recipe.modalities or scan.modalities
-        if problems := unseen(scan, seen_in, recipe.intensity):
+        if problems := unseen(scan, seen_in, kept.known, recipe.intensity):
             return problems
     values = tuple(values_of(scan.labels)) if scan.labels is not None else ()
     shape = scan.image.shape[1:]

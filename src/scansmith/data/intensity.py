@@ -7,7 +7,7 @@ Statistics of cases can be merged, so that no data set needs to fit in memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -108,25 +108,30 @@ def merge(parts: Iterable[Statistics], intensity: Intensity) -> Statistics:
     return Statistics(whole.count, whole.mean, whole.squares, whole.low, whole.high, top)
 
 
-def unseen(scan: Scan, modalities: Sequence[str], intensity: Intensity) -> list[Problem]:
+def unseen(
+    scan: Scan, modalities: Sequence[str], values: Collection[int], intensity: Intensity
+) -> list[Problem]:
     """A problem for each modality in which a rule's limits make all that is labelled alike.
 
     So it is with CT that is stored as HU + 1024, or before its slope and intercept were applied.
+
+    Args:
+        values: label values that count; 0 never does.
     """
     if scan.labels is None or (intensity.low is None and intensity.high is None):
         return []
-    labelled, problems = scan.labels != 0, []
+    labelled, problems = np.isin(scan.labels, [value for value in values if value]), []
     for name, image in zip(scan.modalities, scan.image, strict=True):
         if name not in modalities or not labelled.any():
             continue
-        values = image[labelled]
-        above = intensity.high is not None and float(np.mean(values >= intensity.high)) >= _BEYOND
-        below = intensity.low is not None and float(np.mean(values <= intensity.low)) >= _BEYOND
+        raw = image[labelled]
+        above = intensity.high is not None and float(np.mean(raw >= intensity.high)) >= _BEYOND
+        below = intensity.low is not None and float(np.mean(raw <= intensity.low)) >= _BEYOND
         if above or below:
             limit = intensity.high if above else intensity.low
             found = (
                 f"what is labelled lies {'above' if above else 'below'} {limit:g} in {name}, where "
-                f"the window ends, around {np.median(values):g}, and would be all alike"
+                f"the window ends, around {np.median(raw):g}, and would be all alike"
             )
             remedy = (
                 "Store CT in Hounsfield units; for others choose limits or data.intensity to fit"

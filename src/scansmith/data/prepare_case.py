@@ -101,7 +101,7 @@ def read_case(task: Task) -> Finding:
         return known
     try:
         scan = _read(task)
-        if problems := unseen(scan, task.modalities, task.recipe.intensity):
+        if problems := unseen(scan, task.modalities, task.kept.known, task.recipe.intensity):
             raise DataError(problems)
         digest = digest_of(scan)
         prepared = to_grid(scan, task)
