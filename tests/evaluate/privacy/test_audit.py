@@ -540,3 +540,34 @@ def test_a_synthetic_lesion_is_not_held_against_a_tumour_that_real_sets_have_bes
     values = np.array([0, 1, 2], np.uint8)
     assert shared_labels(values, shared, real).tolist() == [0, 1, 0]
     assert shared_labels(values[:2], shared, sets[0].table).tolist() == [0, 1]
+
+
+def test_a_lesion_that_not_all_sets_name_is_no_other_structure():
+    training = LabelTable({1: "lesion", 2: "tumour"})
+    tables = LabelTable({1: "lesion"}), training, LabelTable({1: "lesion"})
+    sets = tuple(SimpleNamespace(table=own, modalities=("ct",), cases=()) for own in tables)
+    shared_by = import_module("scansmith.evaluate.privacy.audit")._shared
+    for name in ("tumour", "Tumor"):
+        with pytest.raises(
+            DataError, match=r"no structure tumour in all sets. Choose among lesion"
+        ):
+            shared_by(sets, (name,))
+    chosen = shared_by(sets, ("Lesion",))
+    assert [chosen.structures[index] for index in chosen.lesion] == ["lesion"]
+    # Where no set has both, the two words are one structure.
+    alike = shared_by((sets[0], sets[2], sets[2]), ("tumor",))
+    assert [alike.structures[index] for index in alike.lesion] == ["tumour"]
+
+
+def test_a_name_that_the_hold_out_table_lists_besides_does_not_keep_a_set_from_a_pass(
+    enough, tmp_path
+):
+    named = {1: "liver", 2: "lesion"}
+    sets = []
+    for folder, table in zip(enough, (named, named, {**named, 3: "tumour"}), strict=True):
+        sets.append(shutil.copytree(folder, tmp_path / folder.name))
+        (sets[-1] / "labels.json").write_text(json.dumps(table))
+    found = audit(*sets, pictures=False)
+    assert found["settings"]["lesion"] == ["lesion"]
+    assert "lesion" in found["lines"]
+    assert found["verdict"] == "pass", found["reasons"]

@@ -35,6 +35,7 @@ from scansmith.evaluate.view import (
     Shared,
     View,
     files_of,
+    listed,
     oriented,
     share,
     view,
@@ -42,7 +43,7 @@ from scansmith.evaluate.view import (
 )
 from scansmith.io import read_scan
 from scansmith.io.atomic import write_bytes
-from scansmith.labels.table import LabelTable
+from scansmith.labels.table import LabelTable, name_among
 from scansmith.scan import CaseFiles, DataError, Problem, SettingsError
 
 Progress = Callable[[int, int, str], None]
@@ -105,7 +106,8 @@ def audit_sets(
     }
     metadata = scan_folder(synthetic, people)
     hashes = lines_of_evidence.hashes(sides)
-    names = [own.table.structures for own in sets.found]
+    told_apart = _told_apart(sets.found)
+    names = [own.table.named_as(told_apart) for own in sets.found]
     doubts, notes = lesions_uncompared(names, shared, sides, lines)
     doubts += modalities_uncompared([own.modalities for own in sets.found], shared)
     facts = {side: _facts(sets, n, lines[0].even) for n, side in enumerate(SIDES)}
@@ -185,7 +187,7 @@ def _sets(roots: tuple[Path, Path, Path], options: Options) -> Sets:
 
 def _shared(found: tuple[DataSet, DataSet, DataSet], lesion: Sequence[str] | None) -> Shared:
     """What all three sets name. Labels are no must: without them there is no lesion to compare."""
-    told_apart = {name for own in found for name in own.table.structures}
+    told_apart = _told_apart(found)
     names = [own.table.named_as(told_apart)[1:] for own in found]
     common = [name for name in names[1] if name in names[0] and name in names[2]]
     table = LabelTable({0: "background", **dict(enumerate(common, 1))})
@@ -199,9 +201,21 @@ def _shared(found: tuple[DataSet, DataSet, DataSet], lesion: Sequence[str] | Non
         text = "no structure is named by all three sets, so there is no lesion to choose"
         remedy = "Name structures alike in the labels.json beside each set, or leave it out"
         raise DataError(Problem("lesion", "structure", text, remedy))
-    shared = share((modalities, found[0].modalities), (table, table), lesion)
     # A table of the common names alone would take "lesion" for "tumour", which a set has beside it.
+    wanted = [name_among(told_apart, name) for name in lesion or ()]
+    missing = [name for name in wanted if name not in common]
+    if missing:
+        text = f"no structure {listed(missing)} in all sets"
+        raise DataError(Problem("lesion", "structure", text, f"Choose among {listed(common)}"))
+    shared = share((modalities, found[0].modalities), (table, table), wanted)
     return with_slices(replace(shared, structures=("background", *common)), found[1].cases)
+
+
+def _told_apart(found: Sequence[DataSet]) -> set[str]:
+    """Names of structures. Where a set has "lesion" and "tumour", no other's "lesion" is a tumour:
+    a set's own names among these are `LabelTable.named_as`.
+    """
+    return {name for own in found for name in own.table.structures}
 
 
 def _layout(sets: Sets, shared: Shared, options: Options) -> Layout:

@@ -53,7 +53,8 @@ def lesions_uncompared(
     """Sentences that keep a set from a pass, and sentences that are only told.
 
     Args:
-        names: structures of the synthetic, training and hold-out set, background first.
+        names: structures of the synthetic, training and hold-out set, background first, by the
+            names that `shared.structures` are chosen from.
     """
     made, train, held_out = (tuple(each[1:]) for each in names)
     own = {names[1][index] for index in lesion_indices(tuple(names[1]), None)}
