@@ -320,17 +320,28 @@ def png():
     return file.getvalue()
 
 
-def jpeg():
+def jpeg(**options):
     """The bytes of a picture."""
     file = io.BytesIO()
-    Image.fromarray(np.zeros((4, 4), np.uint8)).save(file, "JPEG")
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(noise).save(file, "JPEG", **options)
     return file.getvalue()
+
+
+def jpeg_with_thumbnail():
+    """A picture with another one, whole, in a segment of its own."""
+    inner, outer = jpeg(), jpeg()
+    return outer[:2] + b"\xff\xef" + (len(inner) + 2).to_bytes(2, "big") + inner + outer[2:]
 
 
 # Name of a file -> what it holds, with bytes in a place that readers of its kind pass over.
 BESIDE = {
     "behind.png": lambda more: png() + more,
     "behind.jpg": lambda more: jpeg() + more,
+    "progressive.jpg": lambda more: jpeg(progressive=True) + more,
+    "restarts.jpg": lambda more: jpeg(restart_marker_blocks=1) + more,
+    "filled.jpg": lambda more: jpeg()[:-2] + b"\xff\xff\xff\xd9" + more,
+    "thumbnail.jpg": lambda more: jpeg_with_thumbnail() + more,
     "behind.nii": lambda more: nifti() + more,
     "behind2.nii": lambda more: nifti(nib.Nifti2Image) + more,
     "between.nii": lambda more: nifti(gap=more.ljust(512, b"\0")),
@@ -358,6 +369,22 @@ def test_bytes_that_readers_pass_over_are_searched_as_text_or_told(tmp_path, nam
     assert [one["file"] for one in found["unread"]] == [name]
     assert "is no text" in found["unread"][0]["error"]
     assert (found["identifying"], found["trace"]) == (0, 1)  # chance might write that, too
+
+
+@pytest.mark.parametrize("last", [b"\xff\xd9", jpeg()])
+def test_text_behind_a_jpeg_is_found_though_another_end_follows_it(tmp_path, last):
+    (tmp_path / "a.jpg").write_bytes(jpeg() + b"\nPatientName: DOE^JANE\n" + last)
+    assert "DOE^JANE" in {one["text"] for one in scan_folder(tmp_path)["findings"]}
+
+
+def test_a_jpeg_that_is_cut_off_anywhere_is_told(tmp_path):
+    whole = jpeg_with_thumbnail()
+    for length in (*range(3, len(whole) - 2, 97), len(whole) - 2, len(whole) - 1):
+        (tmp_path / "a.jpg").write_bytes(whole[:length])
+        assert [one["file"] for one in scan_folder(tmp_path)["unread"]] == ["a.jpg"], length
+    # The picture is whole, and the last segment says it is longer than it is.
+    (tmp_path / "a.jpg").write_bytes(whole[:-2] + b"\xff\xfe\xff\xff" + NAMED)
+    assert [one["file"] for one in scan_folder(tmp_path)["unread"]] == ["a.jpg"]
 
 
 def test_more_behind_the_voxels_than_is_searched_is_told(tmp_path):

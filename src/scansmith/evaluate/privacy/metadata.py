@@ -51,6 +51,9 @@ _DEFERRED_BYTES = 1 << 16
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 #: What such files begin with.
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+# A marker of JPEG (ISO 10918-1, B.1.1), but what a scan may hold: FF00, restarts and fill bytes.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_JPEG_END, _WITHOUT_LENGTH = b"\xff\xd9", (b"\xff\xd8", b"\xff\x01")
 _BLOCK = 1 << 20  # bytes of voxels passed at a time
 
 # Words that anonymising programs leave in a person's place.
@@ -275,9 +278,9 @@ def _picture(path: Path) -> Said:
 
 
 def _behind_picture(raw: bytes) -> bytes:
-    """What follows the last chunk of PNG, or the last mark of JPEG; TIFF has no end."""
+    """What follows the last chunk of PNG, or the end of JPEG; TIFF has no end."""
     if raw.startswith(_JPEG):
-        return raw.rpartition(b"\xff\xd9")[2]
+        return _behind_jpeg(raw)
     at = len(_PNG)
     while raw.startswith(_PNG) and at < len(raw):
         kind, length = raw[at + 4 : at + 8], int.from_bytes(raw[at : at + 4], "big")
@@ -285,6 +288,21 @@ def _behind_picture(raw: bytes) -> bytes:
         if kind == b"IEND":
             return raw[at:]
     return b""
+
+
+def _behind_jpeg(raw: bytes) -> bytes:
+    """What follows the first end that lies in no segment, where thumbnails have ends of their own.
+
+    All of it where there is no end, since then nothing says where the picture stops.
+    """
+    at = 0
+    while marker := _MARKER.search(raw, at):
+        at = marker.end()
+        if marker[0] == _JPEG_END:
+            return raw[at:]
+        if marker[0] not in _WITHOUT_LENGTH:
+            at += int.from_bytes(raw[at : at + 2], "big")
+    return raw
 
 
 def _page(picture: ImageFile.ImageFile) -> Said:
