@@ -363,6 +363,18 @@ def test_bids_derivatives_with_their_labels(tmp_path: Path) -> None:
     assert found.table.structures == ("background", "gray matter", "tumour")
 
 
+def test_of_the_label_table_of_a_whole_atlas_what_occurs_is_taken(tmp_path: Path) -> None:
+    there = tmp_path / "derivatives" / "x" / "sub-01" / "anat"
+    _put(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz")
+    there.mkdir(parents=True)
+    labels = np.array([0, 17, 1200, 2000], np.int16).reshape(2, 2, 1)
+    write_nifti(there / "sub-01_dseg.nii.gz", labels, np.eye(4))
+    rows = "".join(f"{n}\tregion {n}\n" for n in range(1300))
+    (tmp_path / "derivatives" / "x" / "dseg.tsv").write_text("index\tname\n" + rows)
+    table = find_layout(tmp_path).table
+    assert table.names == {0: "background", 17: "region 17", 1200: "region 1200"}
+
+
 @pytest.mark.parametrize(
     "table", [b"", b"index\n1\n", b"index\tname\none\tliver\n", b"\xff\xfe\x00"]
 )

@@ -71,8 +71,8 @@ def test_who_is_in_both_sets_is_drawn_for_both_at_once() -> None:
     half = 1.96 * math.sqrt(2 * (0.01 * 60 / 9) / 9)  # variance of 1..9 is 60 / 9
     half *= 2.306 / 1.960 * math.sqrt(9 / 8)  # t of nine patients
     assert others["interval"] == pytest.approx([-0.05 - half, -0.05 + half], abs=0.04)
-    # one shared, others on one side: real a 0, b 1; synthetic b 3, c 4. Of 27 draws aaa and ccc lack
-    # a set; of the other 25 bbb, 4 %, gives the least, 2, and aac and acc, six, the most, 4
+    # one shared, others on one side: real a 0, b 1; synthetic b 3, c 4. Of 27 draws aaa and ccc
+    # lack a set; of the other 25 bbb, 4 %, gives the least, 2, and aac and acc, six, the most, 4
     some = difference_of_patients(([0.0, 1.0], ["a", "b"]), ([3.0, 4.0], ["b", "c"]), rng)
     assert some["value"] == 3
     assert some["interval"] == pytest.approx([3 - wide, 3 + wide], rel=1e-3)

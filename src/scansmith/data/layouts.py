@@ -7,10 +7,8 @@ otherwise), and a line in `LAYOUTS`.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from scansmith.data.layouts_base import (
     Found,
     files_in,
     folders_in,
+    label_values,
     levels,
     read_json,
     stem,
@@ -34,7 +33,6 @@ from scansmith.data.layouts_names import (
     find_slices,
 )
 from scansmith.io.dicom import looks_like_dicom
-from scansmith.io.scans import read_labels, values_of
 from scansmith.labels.table import KNOWN, LabelTable
 from scansmith.scan import CaseFiles, DataError, Problem
 
@@ -226,9 +224,7 @@ def _by_file(root: Path, cases: list[CaseFiles]) -> dict[str, set[str]]:
 
 def _table_from_files(layout: str, cases: list[CaseFiles]) -> LabelTable:
     """Names for the values that the label files hold; unreadable files are left to the reading."""
-    paths = [files.labels for files in cases if files.labels is not None]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        values = {value for found in pool.map(_values_in, paths) for value in found} - {0}
+    values = label_values(cases)
     if layout == "brats":
         if values == {1}:
             return LabelTable({1: "tumour"})
@@ -237,10 +233,3 @@ def _table_from_files(layout: str, cases: list[CaseFiles]) -> LabelTable:
         if values == {1, 2, 3, 4}:
             return KNOWN["brats15"]
     return LabelTable({value: f"label {value}" for value in sorted(values)})
-
-
-def _values_in(path: Path) -> list[int]:
-    try:
-        return values_of(read_labels(path))
-    except DataError:
-        return []

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scansmith.io.scans import read_labels, values_of
 from scansmith.labels.table import LabelTable
 from scansmith.scan import CaseFiles, DataError, Problem
 
@@ -181,3 +184,17 @@ def table_of_names(path: Path, names: dict[str, Any]) -> LabelTable:
         for value in values:
             held[value] = f"{held.get(value, f'label {value}')} in {name}"
     return LabelTable(held | by_value)
+
+
+def label_values(cases: Sequence[CaseFiles]) -> set[int]:
+    """Values other than 0 that the label files hold; unreadable files are left to the reading."""
+    paths = [files.labels for files in cases if files.labels is not None]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return {value for found in pool.map(_values_in, paths) for value in found} - {0}
+
+
+def _values_in(path: Path) -> list[int]:
+    try:
+        return values_of(read_labels(path))
+    except DataError:
+        return []

@@ -12,10 +12,11 @@ from scansmith.data.layouts_base import (
     Gather,
     files_in,
     folders_in,
+    label_values,
     standard_modality,
     stem,
 )
-from scansmith.labels.table import LabelTable
+from scansmith.labels.table import MOST, LabelTable
 from scansmith.scan import DataError, Problem
 
 _FOLDERS = ("anat", "ct", "pet", "micr")
@@ -34,7 +35,12 @@ def find_bids(root: Path) -> Found | None:
     gather = Gather()
     for case, paths in by_case.items():
         _add_case(gather, case, paths)
-    return Found(gather.cases(), _table(roots, list(by_case.values())), problems=gather.problems)
+    names = _names(roots, list(by_case.values()))
+    if names is not None and len(set(names.values())) > MOST:  # of a whole atlas
+        there = label_values(gather.cases())
+        names = {value: name for value, name in names.items() if value in there}
+    table = None if names is None else LabelTable(names)
+    return Found(gather.cases(), table, problems=gather.problems)
 
 
 def _bids_files(top: Path) -> list[Path]:
@@ -82,7 +88,7 @@ def _add_case(gather: Gather, case: str, paths: list[Path]) -> None:
             gather.image(case, modality, path)
 
 
-def _table(roots: list[Path], cases: list[list[Path]]) -> LabelTable | None:
+def _names(roots: list[Path], cases: list[list[Path]]) -> dict[int, str] | None:
     """Label names from the first `dseg.tsv` (columns index and name) of the data set."""
     beside = [p.with_name(stem(p) + ".tsv") for c in cases for p in c if stem(p).endswith("_dseg")]
     tables = [path for top in roots for path in files_in(top, ["dseg.tsv"])]
@@ -91,7 +97,7 @@ def _table(roots: list[Path], cases: list[list[Path]]) -> LabelTable | None:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
             header, *rows = [line.split("\t") for line in lines if line.strip()]
             index, name = header.index("index"), header.index("name")
-            return LabelTable({int(row[index]): row[name] for row in rows})
+            return {int(row[index]): row[name] for row in rows}
         except (OSError, ValueError, IndexError) as error:
             found = f"not a table with columns index and name ({error})"
             raise DataError(Problem(path.name, "table", found, "Correct the file")) from error

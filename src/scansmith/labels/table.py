@@ -22,8 +22,8 @@ _SYNONYMS = {
 
 
 CONTEXT = "context"
-# Indices are bytes, and 0 is the background.
-_MOST = 255
+#: Structures of a table: indices are bytes, and 0 is the background.
+MOST = 255
 
 
 def is_context(structure: str) -> bool:
@@ -67,9 +67,9 @@ class LabelTable:
         given = {int(value): plain_name(name) for value, name in self.names.items()}
         for value, name in sorted(given.items()):
             lowest.setdefault(name if value else "background", value)
-        if len(lowest) - 1 > _MOST:
+        if len(lowest) - 1 > MOST:
             raise DataError(
-                f"label table: found {len(lowest) - 1} structures, expected at most {_MOST}. "
+                f"label table: found {len(lowest) - 1} structures, expected at most {MOST}. "
                 "Merge some (values under one name in labels.json are one structure) or drop some."
             )
         standard = [standard_name(name) for name in lowest]
