@@ -89,7 +89,7 @@ def test_a_study_answers_all_three_questions(hearts, done, report):
     assert "real" in report["study"]["arms"]
     faithful = report["evaluations"][0]["faithful"]
     assert faithful["facts"]["steps"] == 1
-    assert all(entry["protocol"].startswith("faithfulness/2/") for entry in
+    assert all(entry["protocol"].startswith("faithfulness/3/") for entry in
                faithful["structures"].values())  # fmt: skip
     assert report["study"]["protocol"].startswith("dice/2/")
     (facts,) = report["study"]["protocols"].values()  # Dice on another grid is another number
