@@ -318,6 +318,15 @@ FLAIR = {
             {"folds": 2, "classifiers": {"fakes": {"network": "vgg16"}, "slices": 5000}},
             ["normal slices to learn from, expected 5000"],
         ),
+        (
+            "lesion-classification",
+            {
+                "folds": 2,
+                "questions": ["channel"],
+                "classifiers": {"channel": {"width": 0.02}, "channel_steps": 1, "batch": 2},
+            },
+            ["fold 1 has no normal slice in its test split, expected one at least"],
+        ),
     ],
 )
 def test_options_that_the_data_or_generators_do_not_allow_are_refused_before_training(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -413,9 +415,9 @@ def test_an_arm_may_learn_from_the_samples_that_show_a_structure_alone(hearts, d
     assert arms.showing(Arm()) is arms.real
 
 
-def test_a_segmenter_for_each_modality_counts_by_their_mean(tmp_path):
-    write_phantoms(tmp_path / "raw", "brain", 4, 1, (32, 32, 8))
-    spec = Spec(
+def each_modality(**changed):
+    """A study of two modalities with a segmenter for each."""
+    return Spec(
         data=DataPart(
             method="ant-gan",
             sets={
@@ -427,8 +429,13 @@ def test_a_segmenter_for_each_modality_counts_by_their_mean(tmp_path):
         segmenters=Segmenters(
             steps=2, each_modality=True, numbers={"base": 2, "depth": 1, "threads": 1}
         ),
+        **changed,
     )  # fmt: skip
-    place = Place(spec, tmp_path / "raw", tmp_path / "out")
+
+
+def test_a_segmenter_for_each_modality_counts_by_their_mean(tmp_path):
+    write_phantoms(tmp_path / "raw", "brain", 4, 1, (32, 32, 8))
+    place = Place(each_modality(), tmp_path / "raw", tmp_path / "out")
     place.store()
     arms = Downstream(place, 0)
     found = arms.score("real")
@@ -447,6 +454,41 @@ def test_a_segmenter_for_each_modality_counts_by_their_mean(tmp_path):
             overlaps.append((2 * (one * other).sum() + 1e-5) / ((one**2 + other**2).sum() + 1e-5))
     assert found[case.key][LABEL_MSE] == pytest.approx(np.mean(errors))
     assert found[case.key][LABEL_DICE] == pytest.approx(np.mean(overlaps), rel=1e-4)
+
+
+@pytest.mark.usefixtures("heeded_signals")
+@pytest.mark.parametrize("last", [1, 3])
+def test_segmenters_of_modalities_that_were_interrupted_go_on(tmp_path, last):
+    """Within the first modality's training of two steps, or within the second's."""
+    write_phantoms(tmp_path / "raw", "brain", 4, 1, (32, 32, 8))
+    seen = []
+
+    @contextmanager
+    def interrupting(title):
+        def advance(done, total, text=""):
+            if title == "real, seed 0":
+                seen.append(done)
+                if len(seen) == last:
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        yield advance
+
+    whole, half, told = tmp_path / "whole", tmp_path / "half", []
+    again = partial(run_study, each_modality(), tmp_path / "raw", seeds=(0,), tell=told.append)
+    with pytest.raises(KeyboardInterrupt):
+        again(half, watch=interrupting)
+    runs = sorted(path.name for path in (half / "segmenters" / "real-seed0").iterdir())
+    assert runs == (["t1"] if last == 1 else ["flair", "t1"])
+    assert not (half / "cells").exists()
+    assert again(half)["arms"] == again(whole)["arms"]
+    assert told.count("1 cell(s) to train: 1 arm(s) under 1 seed(s)") == 3
+
+    other = each_modality(decided_by=("oedema",))
+    (half / "cells" / "real-seed0.json").unlink()  # begun, and not finished
+    with pytest.raises(
+        RunError, match=r"another run: samples\.decided by was \[\] and is now [^;]+\. Resume"
+    ):
+        Downstream(Place(other, tmp_path / "raw", half), 0).check()
 
 
 def scores(*values):
@@ -599,7 +641,7 @@ def test_slices_without_lesion_count_where_an_organ_or_the_head_is_known(tmp_pat
             "means": Arm(real=0, synthetic=1, by="class-means"),
             "copies": Arm(synthetic=1, by="copy-paste"),
         },
-        lesion=("oedema",),
+        lesion=("*",),
         organ=("context",),
         segmenters=Segmenters(
             steps=1, batch=2, lesion_share=0.5, numbers={"base": 2, "depth": 1, "threads": 1}
@@ -607,6 +649,8 @@ def test_slices_without_lesion_count_where_an_organ_or_the_head_is_known(tmp_pat
     )
     found = run_study(spec, tmp_path / "raw", tmp_path / "out", seeds=(0,))
     assert found["problems"] == []
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Samples that show oedema are drawn more often than that, 50 % of a step" in page
     arms = Downstream(Place(spec, tmp_path / "raw", tmp_path / "out"), 0)
     shown = [arms.seen_as[labels].any() for case in arms.real for labels in case.labels]
     assert arms.structures == ("background", "oedema")

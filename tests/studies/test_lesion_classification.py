@@ -9,12 +9,13 @@ import re
 import numpy as np
 import pytest
 
+from scansmith.data import batches
 from scansmith.data.phantom import write_phantoms
 from scansmith.data.store import Store
 from scansmith.evaluate.lesion_rule import ABNORMAL, NORMAL
 from scansmith.scan import DataError, RunError, SettingsError
 from scansmith.settings import load_settings
-from scansmith.studies import lesion_classification
+from scansmith.studies import lesion_classification, lesion_classifiers
 from scansmith.studies.healed_folds import CrossValidation, Fold, Folds
 from scansmith.studies.healed_slices import Images
 from scansmith.studies.lesion_classification import Asked, Study, _own_seed, study
@@ -211,6 +212,41 @@ def test_too_few_slices_are_told(one, root, tmp_path):
     for name in ("all real", "copies"):
         with pytest.raises(SettingsError, match=f"{name}=: is an arm's name"):
             study({name: []}, "nowhere")
+
+
+@pytest.fixture
+def lopsided(root, tmp_path, monkeypatch):
+    """One patient in each fold; the last one's slices all show a lesion."""
+    folds = Folds(Store.open(root / "store"), {RUNS: []}, tmp_path, CrossValidation(folds=4))
+    (tested,) = folds.all[-1].patients("test")
+
+    def without(store, split, draw):
+        found = batches.places(store, split, draw)
+        if draw.name != "normal":
+            return found
+        return [group for group in found if store.cases[group[0][0]].patient != tested]
+
+    monkeypatch.setattr(lesion_classifiers, "places", without)
+    return folds
+
+
+def test_test_patients_without_a_class_are_told_before_anything_is_trained(lopsided):
+    none = r"fold 4 has no normal slice in its test split, expected one at least\. Add patients"
+    for questions in (("channel",), ("channel", "fakes")):
+        with pytest.raises(DataError, match=none):
+            Study(lopsided, SMALL).check(questions)
+    four = SMALL.model_copy(update={"repeats": 4})
+    with pytest.raises(DataError, match=none):
+        Study(lopsided, four).check(("fakes",))
+    Study(lopsided, SMALL).check(("fakes",))  # two repeats test on folds 1 and 2 alone
+
+
+def test_a_classifier_that_nobody_could_test_is_not_trained(lopsided):
+    fold, asked = lopsided.all[-1], []
+    training = Training("untested", fold, 0, SMALL.fakes, 1, 2, None, {})
+    with pytest.raises(DataError, match="no normal slice in its test split"):
+        judged(lopsided.out, training, lambda: asked.append(1), lambda part: part)
+    assert not asked
 
 
 def row(abnormal, chance):

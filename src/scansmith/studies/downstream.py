@@ -120,12 +120,14 @@ class Downstream:
             return False
         if is_kept(self.cells, f"{name} seed{self.seed}", record):
             return True
-        for begun in self._run_of(name).glob("**/run.json"):  # one, or one of each modality
-            begun_alike(begun.parent, {"samples": record})
+        own = self._run_of(name)
+        for run in (path.parent for path in own.glob("**/run.json")):
+            alone = {} if run == own else {"modality": run.name}  # each modality's is in a folder
+            begun_alike(run, {"samples": record | alone})
         return False
 
     def _run_of(self, name: str) -> Path:
-        """The folder of an arm's segmenter."""
+        """The folder of an arm's segmenter; those of modalities have folders of their own in it."""
         return self.place.out / "segmenters" / file_name(f"{name} seed{self.seed}")
 
     def score(self, name: str) -> Scores:

@@ -116,14 +116,19 @@ class Study:
 
         Raises:
             SettingsError: the slices are too small for a network.
-            DataError: a fold has fewer slices than Table VII draws.
+            DataError: a fold that is tested on lacks a class among its training or test patients,
+                or has fewer slices than Table VII draws.
         """
         for question in questions:
             network = getattr(self.asked, question).network
             check_network(network, self.folds.store.facts.size, f"{question}.network")
-        for fold in self.folds:
-            if "fakes" in questions:
+        every, repeated = self.folds.all, self.folds.all[: self.asked.repeats]
+        if "fakes" in questions:
+            for fold in repeated:
                 Kinds(fold, "train").drawn(self.asked.slices, 0)
+        for fold in every if "channel" in questions else repeated:
+            Kinds(fold, "train").all()
+            Kinds(fold, "test").all()
 
     def channel(self, arm: str, fold: Fold, seed: int) -> Scores:
         """Table VI: what an arm says of each slice that the fold tests on."""

@@ -173,10 +173,12 @@ def judged(out: Path, asked: Training, sample: Callable[[], Sample], view: View)
     Returns:
         "patient/case/slice" -> abnormal (0 or 1), chance (probability of being abnormal).
     Raises:
-        DataError: a test patient's slice, or what was made of one, is learned from.
+        DataError: the fold's test patients lack a class, which is found before anything is trained;
+            or a test patient's slice, or what was made of one, is learned from.
     """
 
     def work() -> Scores:
+        slices, classes = Kinds(asked.fold, "test").all()
         learned = sample()
         tested: Collection[str] = asked.fold.patients("test")
         kept_apart(tested, {f"the classifier {asked.name!r}": learned.patients})
@@ -192,7 +194,6 @@ def judged(out: Path, asked: Training, sample: Callable[[], Sample], view: View)
             run=out / "classifiers" / file_name(asked.name),
             record=asked.record(),
         )
-        slices, classes = Kinds(asked.fold, "test").all()
         found = {}
         for start in range(0, len(slices), AT_ONCE):
             part = slices[start : start + AT_ONCE]

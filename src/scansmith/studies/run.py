@@ -82,6 +82,7 @@ def run_study(
         "test patients": len({case.patient for case in first.test}),
         "seeds": list(seeds),
         "spec": spec.model_dump(mode="json"),
+        "lesion": list(first.spec.lesion),
         "problems": [*problems, *more],
         "judged": judged,
         "command": command_of(

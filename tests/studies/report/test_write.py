@@ -315,6 +315,22 @@ def test_the_page_tells_how_often_each_arm_sees_a_real_sample(hearts, done, tmp_
     assert "among arms that use all of them in one pool" in page
 
 
+def test_a_study_that_did_not_keep_what_its_star_stands_for_is_told_in_words(
+    hearts, done, tmp_path
+):
+    out = tmp_path / "copy"
+    out.mkdir()
+    results = json.loads((hearts / "out" / "results.json").read_text()) | {"judged": []}
+    del results["lesion"]
+    results["spec"]["lesion"] = ["*"]
+    results["spec"]["segmenters"]["lesion_share"] = 0.5
+    (out / "results.json").write_text(json.dumps(results))
+    shutil.copy(hearts / "out" / "patients.csv", out)
+    write_report(Parts(study=out), tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "Samples that show what counts as lesion are drawn more often" in page
+
+
 def test_parts_that_were_made_apart_come_together(hearts, done, report, tmp_path):
     folder = hearts / "out" / "judged" / "gan-seed0"
     cases = {f"abcd_{n:03}": {"truth": side} for n, side in enumerate(["real", "synthetic"] * 4)}

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import scansmith
+from scansmith.data.draws import ANY
 from scansmith.evaluate.compare import RESEARCH_USE, strict
 from scansmith.evaluate.overlap import MEAN
 from scansmith.evaluate.protocol import protocol_id
@@ -172,6 +173,7 @@ def _study(folder: Path, results: Mapping[str, Any], spec: Spec, scores: Found) 
         "data": results.get("data"),
         "measure": MEAN,
         "decided_by": list(spec.decided_by),
+        "lesion": _lesion(spec, results),
         "protocol": protocol,
         "protocols": {protocol: facts},
         "arms": arms,
@@ -182,6 +184,12 @@ def _study(folder: Path, results: Mapping[str, Any], spec: Spec, scores: Found) 
         "spec": _without_folders(results["spec"]),
         "command": results.get("command", ""),
     }
+
+
+def _lesion(spec: Spec, results: Mapping[str, Any]) -> list[str]:
+    """Names of what counts as lesion; a study of an earlier version did not keep what * was."""
+    earlier = ["what counts as lesion" if name == ANY else name for name in spec.lesion]
+    return list(results.get("lesion", earlier))
 
 
 def _without(folder: Path, text: str) -> str:
