@@ -57,6 +57,12 @@ def _spoil(value: float) -> Callable[[np.ndarray], np.ndarray]:
     return change
 
 
+def _spoil_lesion(array: np.ndarray) -> np.ndarray:
+    array = array.copy()
+    array[2, 2, 1] = 1080
+    return array
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -204,6 +210,17 @@ def test_normal_cases_are_welcome_where_the_method_wants_them(tmp_path: Path) ->
     assert check(root, _recipe(draws=draws)).ok
     assert check(root).ok
     assert not check(root, _recipe()).ok
+
+
+def test_a_window_has_to_show_what_is_kept(tmp_path: Path) -> None:
+    root = _data_set(tmp_path / "set")
+    for image in (root / "imagesTr").iterdir():
+        _rewrite(image, _spoil_lesion)
+    assert check(root, _recipe()).ok
+    alone = _recipe(structures=("tumour",), needs=())
+    assert {problem.kind for problem in check(root, alone).problems} == {"window"}
+    with pytest.raises(DataError, match="what is labelled lies above 250 in ct"):
+        prepare(root, tmp_path / "store", alone, workers=1)
 
 
 def test_a_structure_that_the_method_needs_is_told(tmp_path: Path) -> None:

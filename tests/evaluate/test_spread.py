@@ -14,6 +14,7 @@ from scansmith.evaluate.spread import (
     mean_of_patients,
     thinned,
     verdict,
+    widened,
 )
 
 
@@ -76,6 +77,12 @@ def test_who_is_in_both_sets_is_drawn_for_both_at_once() -> None:
     some = difference_of_patients(([0.0, 1.0], ["a", "b"]), ([3.0, 4.0], ["b", "c"]), rng)
     assert some["value"] == 3
     assert some["interval"] == pytest.approx([3 - wide, 3 + wide], rel=1e-3)
+
+
+@pytest.mark.parametrize(("patients", "t"), [(2, 12.706), (6, 2.571), (30, 2.045)])
+def test_intervals_of_few_patients_are_widened_by_students_t(patients: int, t: float) -> None:
+    expected = t / 1.960 * math.sqrt(patients / (patients - 1))
+    assert widened(patients) == pytest.approx(expected, rel=1e-3)
 
 
 def _patients(mean: float, count: int, seed: int) -> dict[str, np.ndarray]:

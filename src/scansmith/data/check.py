@@ -117,14 +117,18 @@ def _look_at(
     except DataError as error:
         return list(error.problems)
     if recipe is not None:
-        named = {standard_name(name) for name in recipe.structures} or {*dataset.table.structures}
-        kept = dataset.table.keep(tuple(named.intersection(dataset.table.structures)))
-        seen_in = recipe.modalities or scan.modalities
-        if problems := unseen(scan, seen_in, kept.known, recipe.intensity):
+        modalities = recipe.modalities or scan.modalities
+        if problems := unseen(scan, modalities, _kept(dataset, recipe), recipe.intensity):
             return problems
     values = tuple(values_of(scan.labels)) if scan.labels is not None else ()
     shape = scan.image.shape[1:]
     return CaseFacts(scan.case, scan.patient, shape, scan.spacing_mm, values, digest_of(scan))
+
+
+def _kept(dataset: DataSet, recipe: Recipe) -> frozenset[int]:
+    """Label values of what the recipe keeps; structures that there are not are told by `unmet`."""
+    names = tuple(n for n in recipe.structures if standard_name(n) in dataset.table.structures)
+    return dataset.table.keep(names).known
 
 
 def _nothing_labelled(cases: Sequence[CaseFacts], recipe: Recipe) -> list[Problem]:
